@@ -1,0 +1,7 @@
+//! Platform-free client library of Chalkboard: link, mirror, prediction, tools, viewport.
+//!
+//! It owns everything a client needs that is not a socket, a window or a clock: callers hand it frames,
+//! pointer samples and `now`, and take frames and drawing instructions from it. It knows nothing of browsers
+//! or of the server's insides; both sides meet in `chalkboard-shared`.
+
+pub mod bridge;

@@ -1,0 +1,3 @@
+//! The `chalkboard` binary.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Build, run, test and check Chalkboard.
+
+fn main() {}
