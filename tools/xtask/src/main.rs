@@ -1,3 +1,73 @@
-//! Build, run, test and check Chalkboard.
+//! Build, run, test and check Chalkboard: `cargo xtask run`, `web`, `test`, `ci`.
+//!
+//! It owns what happens around the compiler: set-up that is missing, the web client's files, the summary of the
+//! tests, the order of the checks. It knows nothing of boards. Nothing here updates rustup or a toolchain, and
+//! neither Node nor Docker is used.
 
-fn main() {}
+mod chromium;
+mod ci;
+mod compile;
+mod run;
+mod step;
+mod suite;
+mod toolchain;
+mod web;
+mod workspace;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::step::say;
+use crate::workspace::Workspace;
+
+/// Build, run, test and check Chalkboard.
+#[derive(Parser)]
+#[command(name = "cargo xtask", disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Build the web client and the server in release, then start the server
+    ///
+    /// Adds the wasm32 target with rustup when it is missing. Ctrl-C stops the server.
+    Run {
+        /// Arguments for `chalkboard serve`
+        #[arg(last = true, value_name = "SERVER ARGUMENTS")]
+        arguments: Vec<OsString>,
+    },
+    /// Build the web client that the server embeds, and print its sizes
+    Web,
+    /// Set up what the tests need and run every test, browsers included
+    ///
+    /// Installs Chromium with apt where it is missing and this is root on a Debian-like system; otherwise it says
+    /// what to install. The last line printed is `N passed, N failed`.
+    Test {
+        /// Filter and options for the test binaries
+        #[arg(last = true, value_name = "TEST ARGUMENTS")]
+        arguments: Vec<OsString>,
+    },
+    /// Everything that must hold before a change goes in: formatting, lints, docs, tests
+    Ci,
+}
+
+fn main() -> ExitCode {
+    let task = Cli::parse().task;
+    let outcome = Workspace::load().and_then(|workspace| match task {
+        Task::Run { arguments } => run::run(&workspace, &arguments),
+        Task::Web => web::build(&workspace).map(|client| {
+            say(&client.table());
+            ExitCode::SUCCESS
+        }),
+        Task::Test { arguments } => suite::test(&workspace, &arguments),
+        Task::Ci => ci::check(&workspace),
+    });
+    outcome.unwrap_or_else(|error| {
+        say(&format!("error: {error:#}"));
+        ExitCode::FAILURE
+    })
+}
