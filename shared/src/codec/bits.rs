@@ -1,0 +1,252 @@
+//! Bits, lowest first, and Rice codes over them.
+//!
+//! A Rice code writes `v >> k` in unary and the low `k` bits as they are: next to the entropy for the geometric
+//! distributions that differences of pen and cursor positions follow. Values far outside of it escape to 32 plain
+//! bits, so that no value is ever truncated.
+
+use super::DecodeError;
+
+/// Unary part at which a value escapes to 32 plain bits.
+const ESCAPE: u32 = 20;
+
+/// Sign in the lowest bit, so that small magnitudes are small numbers.
+pub const fn zigzag(v: i32) -> u32 {
+    ((v << 1) ^ (v >> 31)) as u32
+}
+
+/// Inverse of [`zigzag`].
+pub const fn unzigzag(v: u32) -> i32 {
+    (v >> 1) as i32 ^ -((v & 1) as i32)
+}
+
+/// Appends bits to a byte vector.
+#[derive(Debug)]
+pub struct BitWriter<'a> {
+    bytes: &'a mut Vec<u8>,
+    pending: u64,
+    count: u32,
+}
+
+impl<'a> BitWriter<'a> {
+    /// Appends after what the vector holds.
+    pub const fn new(bytes: &'a mut Vec<u8>) -> Self {
+        Self {
+            bytes,
+            pending: 0,
+            count: 0,
+        }
+    }
+
+    /// Bytes in the vector once this is finished.
+    pub const fn len(&self) -> usize {
+        self.bytes.len() + (self.count > 0) as usize
+    }
+
+    /// Nothing is in the vector, and nothing was written.
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The low `count` bits of `v`, 0 to 32 of them.
+    pub fn bits(&mut self, v: u32, count: u32) {
+        debug_assert!(count <= 32 && (count == 32 || v >> count == 0));
+        self.pending |= u64::from(v) << self.count;
+        self.count += count;
+        while self.count >= 8 {
+            self.bytes.push(self.pending as u8);
+            self.pending >>= 8;
+            self.count -= 8;
+        }
+    }
+
+    /// A Rice code with parameter `k`, 0 to 31.
+    pub fn rice(&mut self, v: u32, k: u32) {
+        let high = v >> k;
+        if high >= ESCAPE {
+            self.bits(0, ESCAPE);
+            self.bits(v, 32);
+        } else {
+            self.bits(1 << high, high + 1);
+            self.bits(v & ((1u32 << k) - 1), k);
+        }
+    }
+
+    /// Fills the last byte with zeros.
+    pub fn finish(self) {
+        if self.count > 0 {
+            self.bytes.push(self.pending as u8);
+        }
+    }
+}
+
+/// Takes bits from bytes.
+#[derive(Debug)]
+pub struct BitReader<'a> {
+    bytes: &'a [u8],
+    /// Bits taken so far.
+    at: usize,
+}
+
+impl<'a> BitReader<'a> {
+    /// From the first bit on.
+    pub const fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0 }
+    }
+
+    /// Up to 57 bits from here, zeros after the end.
+    fn peek(&self) -> u64 {
+        let start = self.at / 8;
+        let word = match self.bytes.get(start..start + 8) {
+            Some(eight) => {
+                let mut v = [0; 8];
+                v.copy_from_slice(eight);
+                u64::from_le_bytes(v)
+            }
+            None => self
+                .bytes
+                .get(start..)
+                .unwrap_or_default()
+                .iter()
+                .rev()
+                .fold(0, |v, &b| v << 8 | u64::from(b)),
+        };
+        word >> (self.at % 8)
+    }
+
+    fn take(&mut self, count: u32) -> Result<(), DecodeError> {
+        self.at += count as usize;
+        if self.at > self.bytes.len() * 8 {
+            Err(DecodeError::Truncated)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The next `count` bits, 0 to 32 of them.
+    pub fn bits(&mut self, count: u32) -> Result<u32, DecodeError> {
+        let v = self.peek() & ((1u64 << count) - 1);
+        self.take(count)?;
+        Ok(v as u32)
+    }
+
+    /// A Rice code with parameter `k`, 0 to 31.
+    pub fn rice(&mut self, k: u32) -> Result<u32, DecodeError> {
+        let high = self.peek().trailing_zeros();
+        if high >= ESCAPE {
+            self.take(ESCAPE)?;
+            let v = self.bits(32)?;
+            return if v >> k >= ESCAPE {
+                Ok(v)
+            } else {
+                Err(DecodeError::Malformed)
+            };
+        }
+        self.take(high + 1)?;
+        let low = self.bits(k)?;
+        if high > u32::MAX >> k {
+            return Err(DecodeError::Malformed);
+        }
+        Ok(high << k | low)
+    }
+
+    /// Only the zeros that fill the last byte may be left.
+    pub fn finish(self) -> Result<(), DecodeError> {
+        let left = self.bytes.len() * 8 - self.at;
+        if left >= 8 {
+            Err(DecodeError::Trailing)
+        } else if self.peek() != 0 {
+            Err(DecodeError::Malformed)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// Chooses the Rice parameter from the values seen so far, alike on both sides.
+#[derive(Debug, Clone, Copy)]
+pub struct Adaptive {
+    sum: u32,
+    count: u32,
+}
+
+impl Adaptive {
+    /// Values count for about this many.
+    const WINDOW: u32 = 16;
+
+    /// Starts as if one value of this size had been seen.
+    pub const fn starting_at(expected: u32) -> Self {
+        Self {
+            sum: expected,
+            count: 1,
+        }
+    }
+
+    /// The parameter for the next value: 2^k is about the mean.
+    pub const fn k(self) -> u32 {
+        let mean = self.sum / self.count;
+        if mean == 0 { 0 } else { mean.ilog2() }
+    }
+
+    /// Learns a value. A stray one counts for at most 2^24, so that sums stay in range.
+    pub fn learn(&mut self, v: u32) {
+        self.sum += v.min(1 << 24);
+        self.count += 1;
+        if self.count >= Self::WINDOW {
+            self.sum /= 2;
+            self.count /= 2;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn codes_survive(values in proptest::collection::vec((any::<u32>(), 0u32..32, 0u32..=32), 0..60)) {
+            let mut bytes = vec![7];
+            let mut w = BitWriter::new(&mut bytes);
+            for &(v, k, n) in &values {
+                w.rice(v, k);
+                w.bits((u64::from(v) & ((1u64 << n) - 1)) as u32, n);
+            }
+            w.finish();
+            let mut r = BitReader::new(&bytes[1..]);
+            for &(v, k, n) in &values {
+                prop_assert_eq!(r.rice(k), Ok(v));
+                prop_assert_eq!(r.bits(n), Ok((u64::from(v) & ((1u64 << n) - 1)) as u32));
+            }
+            prop_assert_eq!(r.finish(), Ok(()));
+        }
+
+        #[test]
+        fn any_bits_are_read_without_panic(bytes: Vec<u8>, k in 0u32..32) {
+            let mut r = BitReader::new(&bytes);
+            while r.rice(k).is_ok() {}
+            let mut r = BitReader::new(&bytes);
+            while r.bits(k + 1).is_ok() {}
+        }
+
+        #[test]
+        fn zigzag_survives(v: i32) {
+            prop_assert_eq!(unzigzag(zigzag(v)), v);
+        }
+    }
+
+    #[test]
+    fn the_parameter_follows_the_values() {
+        let mut adaptive = Adaptive::starting_at(4);
+        assert_eq!(adaptive.k(), 2);
+        for _ in 0..100 {
+            adaptive.learn(1000);
+        }
+        assert!((8..=9).contains(&adaptive.k()));
+        for _ in 0..200 {
+            adaptive.learn(0);
+        }
+        assert_eq!(adaptive.k(), 0);
+    }
+}

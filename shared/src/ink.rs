@@ -1,0 +1,269 @@
+//! Ink: points of a pen, and the packed form in which they are sent, logged and kept.
+//!
+//! # Packed form
+//! `varint count`, `u8 shift`, then for the first point `zigzag x`, `zigzag y`, `u8 pressure`, for the second the
+//! differences to the first as zigzag varints, and for all further ones the differences of differences of x, y and
+//! pressure as adaptive Rice codes ([`crate::codec::bits`]). Coordinates are divided by `2^shift` first, where shift
+//! is the number of low bits that are zero in all of them: pointers that deliver whole pixels cost four bits less a
+//! coordinate. Differences wrap, so every legal coordinate survives. There is exactly one packed form for a list of
+//! points; anything else is refused.
+
+use bytes::Bytes;
+
+use crate::board_point::BoardPoint;
+use crate::codec::bits::{Adaptive, BitReader, BitWriter, unzigzag, zigzag};
+use crate::codec::{DecodeError, Reader, Writer};
+
+/// One sample of a pen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct InkPoint {
+    /// Where.
+    pub at: BoardPoint,
+    /// How hard: 0 (touching lightly) to 255; 128 for devices that do not measure it.
+    pub pressure: u8,
+}
+
+impl InkPoint {
+    /// A sample by its coordinates in 1/16 px.
+    pub const fn new(x: i32, y: i32, pressure: u8) -> Self {
+        Self {
+            at: BoardPoint::new(x, y),
+            pressure,
+        }
+    }
+}
+
+/// Shifts beyond this gain nothing: 2^7 units are 8 px.
+const SHIFT_MAX: u32 = 7;
+
+/// A non-empty list of points in packed form, checked when it was made: always decodable, within all limits.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct PackedInk {
+    bytes: Bytes,
+}
+
+impl PackedInk {
+    /// Packs points.
+    ///
+    /// # Panics
+    /// When there are none: an op without points does not exist.
+    pub fn pack(points: &[InkPoint]) -> Self {
+        assert!(!points.is_empty(), "ink has at least one point");
+        let shift = points.iter().fold(SHIFT_MAX, |shift, p| {
+            shift
+                .min(p.at.x.trailing_zeros())
+                .min(p.at.y.trailing_zeros())
+        });
+        let channels = |p: &InkPoint| [p.at.x >> shift, p.at.y >> shift, i32::from(p.pressure)];
+        let mut w = Writer::new();
+        w.varint(points.len() as u64);
+        w.u8(shift as u8);
+        let mut last = channels(&points[0]);
+        w.zigzag(last[0].into());
+        w.zigzag(last[1].into());
+        w.u8(points[0].pressure);
+        if let Some(second) = points.get(1) {
+            let now = channels(second);
+            let mut speed = [0; 3];
+            for c in 0..3 {
+                speed[c] = now[c].wrapping_sub(last[c]);
+                w.zigzag(speed[c].into());
+            }
+            last = now;
+            let mut adaptive = initial_adaptive();
+            let mut bits = BitWriter::new(w.as_mut_vec());
+            for point in &points[2..] {
+                let now = channels(point);
+                for c in 0..3 {
+                    let faster = now[c].wrapping_sub(last[c]);
+                    let code = zigzag(faster.wrapping_sub(speed[c]));
+                    bits.rice(code, adaptive[c].k());
+                    adaptive[c].learn(code);
+                    speed[c] = faster;
+                }
+                last = now;
+            }
+            bits.finish();
+        }
+        Self {
+            bytes: w.into_bytes(),
+        }
+    }
+
+    /// Takes packed bytes from outside, decoding them once to check them.
+    ///
+    /// # Errors
+    /// Any form but the one that [`PackedInk::pack`] writes, more than `count_max` points, coordinates out of bounds.
+    pub fn check(bytes: Bytes, count_max: usize) -> Result<(Self, Vec<InkPoint>), DecodeError> {
+        let points = decode(bytes.clone(), count_max)?;
+        Ok((Self { bytes }, points))
+    }
+
+    /// The points.
+    pub fn unpack(&self) -> Vec<InkPoint> {
+        decode(self.bytes.clone(), usize::MAX).expect("packed ink was checked when it was made")
+    }
+
+    /// The packed bytes.
+    pub const fn as_bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+}
+
+impl core::fmt::Debug for PackedInk {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "PackedInk({} bytes)", self.bytes.len())
+    }
+}
+
+/// Differences of differences of real pens are a few units; pressure changes by less.
+const fn initial_adaptive() -> [Adaptive; 3] {
+    [
+        Adaptive::starting_at(12),
+        Adaptive::starting_at(12),
+        Adaptive::starting_at(3),
+    ]
+}
+
+fn decode(bytes: Bytes, count_max: usize) -> Result<Vec<InkPoint>, DecodeError> {
+    let total = bytes.len();
+    let mut r = Reader::new(bytes);
+    let count = r.varint_at_most(count_max as u64)? as usize;
+    // Every point after the second takes three bits at the least, so a small message can't ask for a large list.
+    if count == 0 || count > 2 + total * 8 / 3 {
+        return Err(DecodeError::OutOfRange);
+    }
+    let shift = u32::from(r.u8()?);
+    if shift > SHIFT_MAX {
+        return Err(DecodeError::Malformed);
+    }
+    let mut points = Vec::with_capacity(count);
+    let mut shift_possible = SHIFT_MAX;
+    let mut push = |channels: [i32; 3]| {
+        let coordinate = |v: i32| v.checked_mul(1 << shift).ok_or(DecodeError::OutOfRange);
+        let at = BoardPoint::new(coordinate(channels[0])?, coordinate(channels[1])?);
+        let pressure = u8::try_from(channels[2]).map_err(|_| DecodeError::OutOfRange)?;
+        if !at.is_in_bounds() {
+            return Err(DecodeError::OutOfRange);
+        }
+        shift_possible = shift_possible
+            .min(at.x.trailing_zeros())
+            .min(at.y.trailing_zeros());
+        points.push(InkPoint { at, pressure });
+        Ok(())
+    };
+    let mut last = [r.zigzag_i32()?, r.zigzag_i32()?, i32::from(r.u8()?)];
+    push(last)?;
+    if count > 1 {
+        let mut speed = [r.zigzag_i32()?, r.zigzag_i32()?, r.zigzag_i32()?];
+        for c in 0..3 {
+            last[c] = last[c].wrapping_add(speed[c]);
+        }
+        push(last)?;
+        let packed = r.rest();
+        let mut bits = BitReader::new(&packed);
+        let mut adaptive = initial_adaptive();
+        for _ in 2..count {
+            for c in 0..3 {
+                let code = bits.rice(adaptive[c].k())?;
+                adaptive[c].learn(code);
+                speed[c] = speed[c].wrapping_add(unzigzag(code));
+                last[c] = last[c].wrapping_add(speed[c]);
+            }
+            push(last)?;
+        }
+        bits.finish()?;
+    }
+    r.finish()?;
+    if shift != shift_possible {
+        Err(DecodeError::Malformed)
+    } else {
+        Ok(points)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::limits::COORDINATE_MAX;
+
+    fn any_points() -> impl Strategy<Value = Vec<InkPoint>> {
+        let far = -COORDINATE_MAX..=COORDINATE_MAX;
+        let point = prop_oneof![
+            (far.clone(), far, any::<u8>()),
+            (-200i32..200, -200i32..200, any::<u8>()),
+            (-20i32..20, -20i32..20, Just(128u8)).prop_map(|(x, y, p)| (x * 16, y * 16, p)),
+        ];
+        proptest::collection::vec(point.prop_map(|(x, y, p)| InkPoint::new(x, y, p)), 1..80)
+    }
+
+    proptest! {
+        #[test]
+        fn points_survive_packing(points in any_points()) {
+            let packed = PackedInk::pack(&points);
+            prop_assert_eq!(packed.unpack(), points.clone());
+            let (checked, decoded) = PackedInk::check(packed.as_bytes().clone(), 80).expect("own form");
+            prop_assert_eq!(checked, packed);
+            prop_assert_eq!(decoded, points);
+        }
+
+        #[test]
+        fn any_bytes_are_refused_or_are_the_one_form(bytes: Vec<u8>) {
+            if let Ok((packed, points)) = PackedInk::check(bytes.into(), 1000) {
+                prop_assert!(points.len() <= 1000);
+                prop_assert_eq!(PackedInk::pack(&points).unpack(), packed.unpack());
+            }
+        }
+
+        #[test]
+        fn changed_bytes_never_panic(points in any_points(), at: proptest::sample::Index, bit in 0u8..8, cut: proptest::sample::Index) {
+            let mut bytes = PackedInk::pack(&points).as_bytes().to_vec();
+            let at = at.index(bytes.len());
+            bytes[at] ^= 1 << bit;
+            bytes.truncate(cut.index(bytes.len() + 1));
+            let _ = PackedInk::check(bytes.into(), 80);
+        }
+    }
+
+    #[test]
+    fn golden_bytes() {
+        let points = [
+            InkPoint::new(160, -320, 128),
+            InkPoint::new(176, -304, 130),
+            InkPoint::new(208, -304, 131),
+            InkPoint::new(256, -320, 131),
+        ];
+        let expect = [4, 4, 20, 39, 128, 2, 2, 4, 53, 119, 3];
+        assert_eq!(PackedInk::pack(&points).as_bytes()[..], expect);
+    }
+
+    #[test]
+    fn a_short_message_cannot_claim_a_long_list() {
+        let mut w = Writer::new();
+        w.varint(1 << 40);
+        w.raw(&[0; 8]);
+        assert_eq!(
+            PackedInk::check(w.into_bytes(), usize::MAX),
+            Err(DecodeError::OutOfRange)
+        );
+    }
+
+    #[test]
+    fn a_smooth_stroke_is_small() {
+        let points: Vec<_> = (0..30)
+            .map(|i| {
+                let t = i as f32 / 60.0;
+                let (x, y) = ((4.0 * t).sin() * 300.0, (3.0 * t).cos() * 300.0);
+                InkPoint::new(
+                    (x.round() as i32) * 16,
+                    (y.round() as i32) * 16,
+                    (128.0 + 90.0 * (5.0 * t).sin()) as u8,
+                )
+            })
+            .collect();
+        let size = PackedInk::pack(&points).as_bytes().len();
+        assert!(size <= 45, "{size} bytes");
+    }
+}

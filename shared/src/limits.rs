@@ -1,0 +1,64 @@
+//! Every protocol limit in one place, each with its arithmetic.
+//!
+//! A peer that passes one is answered with a reason (`RejectReason`, `DisconnectReason`); nothing grows without one.
+
+/// Version of the wire protocol; the handshake refuses any other.
+pub const PROTOCOL_VERSION: u16 = 1;
+
+/// Largest |coordinate| in 1/16 px: 2^30 is 67 million pixels each way, and leaves room for sums in an `i32`.
+pub const COORDINATE_MAX: i32 = 1 << 30;
+
+/// Largest frame a client may send on its stream, in bytes: an `Extend` of [`POINTS_PER_OP_MAX`] points is at most
+/// 256 x 9 B + 32 B = 2.4 KB, and a batch is cut at half of this.
+pub const CLIENT_FRAME_BYTES_MAX: usize = 64 * 1024;
+
+/// Largest frame the server sends on a stream, in bytes; chunks of the board are cut at [`CHUNK_BYTES_TARGET`],
+/// one stroke can add [`POINTS_PER_STROKE_MAX`] x 9 B = 90 KB, a tick's ops at most 1 MiB (the outbound bound).
+pub const SERVER_FRAME_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// Size in bytes at which a chunk of the board is sent and the next begun: small enough for the first strokes to
+/// show early, large enough for columns to compress.
+pub const CHUNK_BYTES_TARGET: usize = 48 * 1024;
+
+/// Largest datagram payload in bytes: Firefox starts at 1,024 and QUIC's own minimum leaves 1,100 and more.
+pub const DATAGRAM_BYTES_MAX: usize = 1000;
+
+/// Points in one op: 60 to 240 samples a second arrive, so an op holds a second and more.
+pub const POINTS_PER_OP_MAX: usize = 256;
+
+/// Points in one stroke: 3 minutes at 60 Hz. Clients begin a new stroke before they reach it.
+pub const POINTS_PER_STROKE_MAX: usize = 10_000;
+
+/// Strokes named by one erase, restore or restyle op: 12 B each, 6 KB.
+pub const STROKES_PER_OP_MAX: usize = 512;
+
+/// Ops in one message.
+pub const OPS_PER_MESSAGE_MAX: usize = 1024;
+
+/// Ops of one session that the room holds but has not applied. Clients keep no more than this many unacknowledged
+/// ops in flight, so only a flood passes it.
+pub const OPS_IN_FLIGHT_MAX: usize = 4096;
+
+/// Ops of one session applied in one tick; the rest wait their turn: 256 x 60 Hz is 15,360 ops a second.
+pub const OPS_PER_TICK_MAX: usize = 256;
+
+/// Strokes on one board, erased ones included: at about 400 B each in memory 400 MB.
+pub const STROKES_PER_BOARD_MAX: usize = 1_000_000;
+
+/// Actors that ever changed a board: 24 B each, 24 MB.
+pub const ACTORS_PER_BOARD_MAX: usize = 1_000_000;
+
+/// Sessions in one room; the goal is 10,000.
+pub const SESSIONS_PER_ROOM_MAX: usize = 12_000;
+
+/// Nib width in 1/16 px: 512 px.
+pub const WIDTH_MAX: u16 = 512 * 16;
+
+/// Bytes of a display name (UTF-8): 32 letters of any script.
+pub const NAME_BYTES_MAX: usize = 128;
+
+/// Bytes that may wait for one session, in its queues: a reader slower than that is disconnected as too slow.
+pub const SESSION_QUEUE_BYTES_MAX: usize = 1024 * 1024;
+
+/// Bytes of a message that goes with a refusal or a close.
+pub const REASON_BYTES_MAX: usize = 512;

@@ -1,0 +1,442 @@
+//! What the server sends.
+
+use bitcode::{Decode, Encode};
+use bytes::Bytes;
+
+use super::{PersonChange, from_bitcode};
+use crate::codec::{DecodeError, Reader, Writer};
+use crate::cursor::CursorKeyframe;
+use crate::id::{ActorId, Position, SessionId, Tick};
+use crate::interest::Coverage;
+use crate::limits::{OPS_IN_FLIGHT_MAX, SERVER_FRAME_BYTES_MAX};
+use crate::op::OpEntry;
+use crate::reason::{DisconnectReason, RejectReason};
+use crate::rights::{Rights, Secret};
+use crate::stroke::Stroke;
+
+const PONG: u8 = 5;
+const WELCOME: u8 = 16;
+const COVERAGE: u8 = 17;
+const CHUNK: u8 = 18;
+const COVERED: u8 = 19;
+const UPDATES: u8 = 20;
+const ACK: u8 = 21;
+const DURABLE: u8 = 22;
+const PEOPLE: u8 = 23;
+const KEYFRAME: u8 = 24;
+const CURSOR_DELTA: u8 = 25;
+const BYE: u8 = 26;
+
+/// The answer to a hello.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Welcome {
+    /// This connection.
+    pub session: SessionId,
+    /// Who the client is.
+    pub actor: ActorId,
+    /// What it may do.
+    pub rights: Rights,
+    /// The room's load number: a new one means that the room was loaded from its log since.
+    pub epoch: u64,
+    /// The tick of this answer.
+    pub tick: Tick,
+    /// Length of a tick in microseconds.
+    pub tick_us: u32,
+    /// The last accepted position.
+    pub position: Position,
+    /// Everything up to here is saved.
+    pub durable: Position,
+    /// The last op of this actor that the room has answered; later ones must be sent again.
+    pub answered: u32,
+    /// The secret of a view link, for those who may edit.
+    pub view_secret: Option<Secret>,
+}
+
+/// A change of what a session covers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Update {
+    /// An op was accepted.
+    Op(OpEntry),
+    /// A stroke came into the covered area, or back: here it is, whole.
+    Stroke(Box<Stroke>),
+}
+
+/// A message of the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServerMessage {
+    /// The first one.
+    Welcome(Box<Welcome>),
+    /// From here on the session receives this part of the plane; what it holds outside of it is out of date.
+    Coverage(Coverage),
+    /// Strokes in the covered area.
+    Chunk(Vec<Stroke>),
+    /// All strokes of the covered area have been sent; whatever the client holds beside them is gone.
+    Covered,
+    /// Changes of one tick, in order.
+    Updates {
+        /// The tick.
+        tick: Tick,
+        /// What changed.
+        updates: Vec<Update>,
+    },
+    /// Ops of this actor were answered.
+    Ack {
+        /// Counter of the last one.
+        through: u32,
+        /// Position of the last accepted op: saved once `Durable` has reached it.
+        position: Position,
+        /// Those that were refused, by counter.
+        rejected: Vec<(u32, RejectReason)>,
+    },
+    /// Everything up to here is on disk.
+    Durable(Position),
+    /// People came and went.
+    People(Vec<PersonChange>),
+    /// A keyframe of cursors.
+    Keyframe(CursorKeyframe),
+    /// A delta of cursors, to be read against the keyframe that it names ([`crate::cursor::CursorDelta::decode`]).
+    CursorDelta(Bytes),
+    /// Answer to a ping.
+    Pong(u64),
+    /// The session ends; the transport's close follows.
+    Bye(DisconnectReason),
+}
+
+impl ServerMessage {
+    /// The frame.
+    pub fn encode(&self) -> Bytes {
+        let mut w = Writer::new();
+        match self {
+            Self::Welcome(welcome) => {
+                w.u8(WELCOME);
+                w.raw(&bitcode::encode(welcome.as_ref()));
+            }
+            Self::Coverage(coverage) => {
+                w.u8(COVERAGE);
+                w.raw(&bitcode::encode(coverage));
+            }
+            Self::Chunk(strokes) => {
+                w.u8(CHUNK);
+                for stroke in strokes {
+                    stroke.encode(&mut w);
+                }
+            }
+            Self::Covered => w.u8(COVERED),
+            Self::Updates { tick, updates } => {
+                let mut frame = UpdatesWriter::new(*tick);
+                for update in updates {
+                    match update {
+                        Update::Op(entry) => frame.op(entry.position, &entry.encode_body()),
+                        Update::Stroke(stroke) => {
+                            let mut body = Writer::new();
+                            stroke.encode(&mut body);
+                            frame.stroke(body.as_slice());
+                        }
+                    }
+                }
+                return frame.finish();
+            }
+            Self::Ack {
+                through,
+                position,
+                rejected,
+            } => {
+                w.u8(ACK);
+                w.varint((*through).into());
+                w.varint(position.0);
+                w.varint(rejected.len() as u64);
+                for (counter, reason) in rejected {
+                    w.varint((*counter).into());
+                    w.u8(reason.code());
+                }
+            }
+            Self::Durable(position) => {
+                w.u8(DURABLE);
+                w.varint(position.0);
+            }
+            Self::People(changes) => {
+                w.u8(PEOPLE);
+                w.raw(&bitcode::encode(changes));
+            }
+            Self::Keyframe(keyframe) => {
+                w.u8(KEYFRAME);
+                keyframe.encode(&mut w);
+            }
+            Self::CursorDelta(delta) => {
+                w.u8(CURSOR_DELTA);
+                w.raw(delta);
+            }
+            Self::Pong(nonce) => {
+                w.u8(PONG);
+                w.varint(*nonce);
+            }
+            Self::Bye(reason) => {
+                w.u8(BYE);
+                w.varint(reason.code().into());
+            }
+        }
+        w.into_bytes()
+    }
+
+    /// A writer that already holds the kind of a cursor delta, whose body goes behind it.
+    pub fn cursor_delta_writer() -> Writer {
+        let mut w = Writer::new();
+        w.u8(CURSOR_DELTA);
+        w
+    }
+
+    /// A writer that already holds the kind of a chunk, whose strokes go behind it.
+    pub fn chunk_writer() -> Writer {
+        let mut w = Writer::new();
+        w.u8(CHUNK);
+        w
+    }
+
+    /// Reads a frame.
+    ///
+    /// # Errors
+    /// Anything that [`ServerMessage::encode`] would not have written.
+    pub fn decode(frame: Bytes) -> Result<Self, DecodeError> {
+        let mut r = Reader::new(frame);
+        let message = match r.u8()? {
+            WELCOME => Self::Welcome(Box::new(from_bitcode(&r.rest())?)),
+            COVERAGE => {
+                let coverage: Coverage = from_bitcode(&r.rest())?;
+                if !coverage.is_valid() {
+                    return Err(DecodeError::OutOfRange);
+                }
+                Self::Coverage(coverage)
+            }
+            CHUNK => {
+                let mut strokes = Vec::new();
+                while r.remaining() > 0 {
+                    strokes.push(Stroke::decode(&mut r)?);
+                }
+                Self::Chunk(strokes)
+            }
+            COVERED => Self::Covered,
+            UPDATES => {
+                let tick = Tick(r.varint()?);
+                let mut updates = Vec::new();
+                while r.remaining() > 0 {
+                    updates.push(decode_update(&mut r)?);
+                }
+                Self::Updates { tick, updates }
+            }
+            ACK => {
+                let through = r.varint_u32()?;
+                let position = Position(r.varint()?);
+                let count = r.varint_at_most(OPS_IN_FLIGHT_MAX as u64)?;
+                let mut rejected = Vec::new();
+                for _ in 0..count {
+                    let counter = r.varint_u32()?;
+                    let code = r.u8()?;
+                    rejected.push((
+                        counter,
+                        RejectReason::from_code(code).ok_or(DecodeError::UnknownKind(code))?,
+                    ));
+                }
+                Self::Ack {
+                    through,
+                    position,
+                    rejected,
+                }
+            }
+            DURABLE => Self::Durable(Position(r.varint()?)),
+            PEOPLE => Self::People(from_bitcode(&r.rest())?),
+            KEYFRAME => Self::Keyframe(CursorKeyframe::decode(&mut r)?),
+            CURSOR_DELTA => Self::CursorDelta(r.rest()),
+            PONG => Self::Pong(r.varint()?),
+            BYE => {
+                let code = r.varint_u32()?;
+                Self::Bye(
+                    DisconnectReason::from_code(code)
+                        .ok_or(DecodeError::UnknownKind(code as u8))?,
+                )
+            }
+            other => return Err(DecodeError::UnknownKind(other)),
+        };
+        r.finish()?;
+        Ok(message)
+    }
+}
+
+const UPDATE_OP: u8 = 0;
+const UPDATE_STROKE: u8 = 1;
+
+fn decode_update(r: &mut Reader) -> Result<Update, DecodeError> {
+    match r.u8()? {
+        UPDATE_OP => {
+            let position = Position(r.varint()?);
+            OpEntry::decode_body(position, r.slice(SERVER_FRAME_BYTES_MAX)?).map(Update::Op)
+        }
+        UPDATE_STROKE => {
+            let mut body = Reader::new(r.slice(SERVER_FRAME_BYTES_MAX)?);
+            let stroke = Stroke::decode(&mut body)?;
+            body.finish()?;
+            Ok(Update::Stroke(Box::new(stroke)))
+        }
+        other => Err(DecodeError::UnknownKind(other)),
+    }
+}
+
+/// Puts the updates of one tick together from bodies that were encoded once and are shared by all who need them.
+#[derive(Debug)]
+pub struct UpdatesWriter {
+    frame: Writer,
+}
+
+impl UpdatesWriter {
+    /// For the updates of a tick.
+    pub fn new(tick: Tick) -> Self {
+        let mut frame = Writer::new();
+        frame.u8(UPDATES);
+        frame.varint(tick.0);
+        Self { frame }
+    }
+
+    /// Adds an accepted op by its [`OpEntry::encode_body`].
+    pub fn op(&mut self, position: Position, body: &[u8]) {
+        self.frame.u8(UPDATE_OP);
+        self.frame.varint(position.0);
+        self.frame.slice(body);
+    }
+
+    /// Adds a whole stroke by its [`Stroke::encode`].
+    pub fn stroke(&mut self, body: &[u8]) {
+        self.frame.u8(UPDATE_STROKE);
+        self.frame.slice(body);
+    }
+
+    /// Bytes so far.
+    pub fn len(&self) -> usize {
+        self.frame.len()
+    }
+
+    /// Never: the head is always there.
+    pub fn is_empty(&self) -> bool {
+        self.frame.is_empty()
+    }
+
+    /// The frame.
+    pub fn finish(self) -> Bytes {
+        self.frame.into_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::board_point::{BoardPoint, BoardRect};
+    use crate::cursor::{CursorState, CursorTool};
+    use crate::id::{OpId, StrokeId};
+    use crate::ink::InkPoint;
+    use crate::op::tests::any_op;
+    use crate::stroke::{Nib, StrokeStyle};
+    use crate::wire::{Participant, Profile};
+
+    fn stroke() -> Stroke {
+        let id = StrokeId(OpId {
+            actor: ActorId(7),
+            counter: 3,
+        });
+        let mut stroke = Stroke::new(
+            id,
+            Position(9),
+            StrokeStyle {
+                nib: Nib::Highlighter,
+                color: 0x123456,
+                width: 64,
+            },
+        );
+        stroke.push(&[
+            InkPoint::new(0, 0, 128),
+            InkPoint::new(32, 16, 130),
+            InkPoint::new(70, 30, 140),
+        ]);
+        stroke.finish();
+        stroke
+    }
+
+    fn round_trip(message: &ServerMessage) {
+        assert_eq!(
+            ServerMessage::decode(message.encode()).as_ref(),
+            Ok(message)
+        );
+    }
+
+    #[test]
+    fn every_kind_survives() {
+        let area = Coverage::of_view(
+            BoardRect::from_corners(BoardPoint::new(0, 0), BoardPoint::new(9999, 9999)),
+            None,
+        );
+        let cursor = CursorState {
+            at: area.rect().min,
+            tool: CursorTool::Hand,
+            pressed: false,
+        };
+        let person = Participant {
+            session: SessionId(4),
+            actor: ActorId(5),
+            rights: Rights::View,
+            profile: Profile {
+                name: "Ada".into(),
+                color: 7,
+            },
+        };
+        for message in [
+            ServerMessage::Welcome(Box::new(Welcome {
+                session: SessionId(1),
+                actor: ActorId(2),
+                rights: Rights::Edit,
+                epoch: 3,
+                tick: Tick(4),
+                tick_us: 16_667,
+                position: Position(5),
+                durable: Position(4),
+                answered: 6,
+                view_secret: Some(Secret([8; 16])),
+            })),
+            ServerMessage::Coverage(area),
+            ServerMessage::Chunk(vec![stroke(), stroke()]),
+            ServerMessage::Covered,
+            ServerMessage::Updates {
+                tick: Tick(8),
+                updates: vec![Update::Stroke(Box::new(stroke()))],
+            },
+            ServerMessage::Ack {
+                through: 9,
+                position: Position(10),
+                rejected: vec![(8, RejectReason::NotYours)],
+            },
+            ServerMessage::Durable(Position(11)),
+            ServerMessage::People(vec![
+                PersonChange::Here(person),
+                PersonChange::Left(SessionId(3)),
+            ]),
+            ServerMessage::Keyframe(CursorKeyframe::new(2, area, [(SessionId(1), cursor)])),
+            ServerMessage::CursorDelta(Bytes::from_static(b"delta")),
+            ServerMessage::Pong(12),
+            ServerMessage::Bye(DisconnectReason::TooSlow),
+        ] {
+            round_trip(&message);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn updates_survive(op in any_op(OpId { actor: ActorId(3), counter: 40 })) {
+            let entry = OpEntry { position: Position(1 << 40), id: OpId { actor: ActorId(3), counter: 40 }, op };
+            round_trip(&ServerMessage::Updates { tick: Tick(1), updates: vec![Update::Op(entry)] });
+        }
+
+        #[test]
+        fn any_bytes_never_panic(kind in 5u8..28, mut bytes: Vec<u8>) {
+            bytes.insert(0, kind);
+            let _ = ServerMessage::decode(bytes.into());
+        }
+    }
+}
