@@ -1,0 +1,174 @@
+//! Puts the parts together: takes the engine over, opens the board that the address names, shows the chrome around it.
+
+use chalkboard_client::bridge::{Command, SaveState};
+use leptos::prelude::*;
+use leptos::task::spawn_local;
+use wasm_bindgen::JsCast;
+use web_sys::{Event, HtmlElement, MouseEvent, VisibilityState};
+
+use crate::address::{self, BoardKey, Destination};
+use crate::board;
+use crate::dialog::ClosedDialog;
+use crate::guest;
+use crate::icon::{Icon, icon};
+use crate::ink::Tools;
+use crate::listener::{document, listen, mark, target_element, window};
+use crate::menu::{Menu, theme_icon};
+use crate::panel::{Panel, Panels};
+use crate::people::People;
+use crate::session::Session;
+use crate::share::Share;
+use crate::shortcuts::{self, ShortcutSheet};
+use crate::status::{Connection, SavedState};
+use crate::theme::Theme;
+use crate::toast::ToastList;
+use crate::toolbar::Toolbar;
+use crate::worker::{Boot, Engine};
+use crate::zoom::ZoomControls;
+
+/// Mounts the user interface and opens the board.
+pub(crate) fn mount() {
+    let place = document()
+        .get_element_by_id("app")
+        .expect("index.html has a place for the user interface");
+    let handle = leptos::mount::mount_to(place.unchecked_into::<HtmlElement>(), App);
+    // The user interface lives as long as the page.
+    handle.forget();
+    if let Some(boot) = document().get_element_by_id("boot") {
+        boot.remove();
+    }
+    mark("chalkboard-ui");
+}
+
+/// Everything around the board.
+#[component]
+fn App() -> impl IntoView {
+    let boot = Boot::take();
+    let session = Session::new();
+    let engine = Engine::connect(
+        &boot,
+        board::canvas(),
+        move |notice| session.apply(notice),
+        move |reason| session.close(reason),
+    );
+    board::connect(engine, session);
+    watch_page(engine, session);
+    let theme = Theme::follow(engine);
+    let tools = Tools::load(engine);
+    let panels = Panels::watch();
+    shortcuts::connect(engine, session, tools, panels);
+    let key = RwSignal::new(None);
+    open(engine, session, boot, key);
+
+    view! {
+        <div class="chrome" on:mousedown=|event| keep_focus(&event)>
+            <div class="corner top left">
+                <div class="island">
+                    <Menu engine session panels theme/>
+                    <SavedState session/>
+                </div>
+                <Connection engine session/>
+            </div>
+            <div class="corner top right">
+                <div class="island">
+                    <People engine session panels/>
+                    <Share session panels key/>
+                </div>
+            </div>
+            <ToastList toasts=session.toasts/>
+            <Toolbar engine session tools panels/>
+            <div class="corner bottom left">
+                <div class="island">
+                    <ZoomControls engine session prefix=""/>
+                </div>
+            </div>
+            <div class="corner bottom right">
+                <div class="island">
+                    <button
+                        type="button"
+                        class="tool"
+                        aria-label=move || format!("Theme: {}", theme.choice().label())
+                        data-tip=move || format!("Theme: {}", theme.choice().label())
+                        data-testid="theme"
+                        on:click=move |_| theme.choose(theme.choice().next())
+                    >
+                        {move || icon(theme_icon(theme.choice()))}
+                    </button>
+                    <button
+                        type="button"
+                        class="tool"
+                        id=Panel::Shortcuts.trigger()
+                        aria-label="Keyboard shortcuts"
+                        aria-haspopup="dialog"
+                        data-tip="Shortcuts"
+                        data-key="?"
+                        data-testid="help"
+                        on:click=move |_| panels.toggle(Panel::Shortcuts)
+                    >
+                        {icon(Icon::Help)}
+                    </button>
+                </div>
+            </div>
+            <ShortcutSheet panels/>
+            <ClosedDialog session/>
+        </div>
+    }
+}
+
+/// Opens the board that the address names, or the one that the server has just made.
+fn open(engine: Engine, session: Session, boot: Boot, key: RwSignal<Option<BoardKey>>) {
+    let connect = move |found: BoardKey| {
+        let guest = guest::load();
+        engine.send(Command::Open {
+            board: found.board.clone(),
+            secret: found.secret.clone(),
+            name: guest.name,
+            color: guest.color,
+            websocket_only: address::websocket_only(),
+        });
+        key.set(Some(found));
+    };
+    match address::destination() {
+        Destination::Board(found) => connect(found),
+        Destination::NewBoard => spawn_local(async move {
+            match address::create(boot.created).await {
+                Ok(found) => connect(found),
+                Err(reason) => session.close(&reason),
+            }
+        }),
+        Destination::SecretMissing => session.close(
+            "The link is incomplete: the part after # is missing, and it is the key to the board. Ask whoever sent it \
+             for the whole link, or start a board of your own.",
+        ),
+        Destination::Unknown => session.close("There is nothing at this address. Start a new board instead."),
+    }
+}
+
+/// Tells the engine what happens to the page, and holds the page while changes are only here.
+fn watch_page(engine: Engine, session: Session) {
+    listen(&document(), "visibilitychange", move |_: Event| {
+        engine.send(Command::Visible(
+            document().visibility_state() == VisibilityState::Visible,
+        ));
+    });
+    listen(&window(), "online", move |_: Event| {
+        engine.send(Command::NetworkOnline)
+    });
+    listen(&window(), "beforeunload", move |event: Event| {
+        if matches!(session.saved.get_untracked(), SaveState::Local { .. }) {
+            event.prevent_default();
+        }
+    });
+    // Another link pasted into the address bar of an open board.
+    listen(&window(), "hashchange", move |_: Event| address::reload());
+}
+
+/// A button pressed by mouse or finger does not take the focus: the next space bar is for the board, not for it.
+fn keep_focus(event: &MouseEvent) {
+    let wants_focus = "input, label, dialog, .popover";
+    if target_element(event)
+        .is_some_and(|element| element.closest(wants_focus).ok().flatten().is_none())
+    {
+        event.prevent_default();
+    }
+}

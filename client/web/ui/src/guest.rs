@@ -1,0 +1,72 @@
+//! Who this visitor is, until there are accounts: a friendly made-up name and a colour, remembered by the browser.
+
+use crate::palette;
+use crate::settings;
+
+/// Longest name that can be chosen, in characters; what the server cuts at is longer.
+pub(crate) const NAME_CHARS_MAX: usize = 40;
+
+const ADJECTIVES: [&str; 24] = [
+    "Amber", "Brave", "Bright", "Calm", "Clever", "Cosy", "Curious", "Daring", "Eager", "Fearless",
+    "Gentle", "Golden", "Happy", "Jolly", "Kind", "Lively", "Lucky", "Merry", "Nimble", "Quick",
+    "Quiet", "Sunny", "Swift", "Witty",
+];
+
+const ANIMALS: [&str; 24] = [
+    "Badger", "Beaver", "Crane", "Dolphin", "Falcon", "Finch", "Fox", "Gecko", "Hare", "Heron",
+    "Ibex", "Koala", "Lark", "Lynx", "Marten", "Newt", "Otter", "Owl", "Panda", "Puffin", "Robin",
+    "Seal", "Tern", "Wombat",
+];
+
+/// The person at this page.
+#[derive(Clone)]
+pub(crate) struct Guest {
+    /// Display name, 1 to [`NAME_CHARS_MAX`] characters.
+    pub(crate) name: String,
+    /// 0xRRGGBB.
+    pub(crate) color: u32,
+}
+
+/// Who was here before, or somebody new.
+pub(crate) fn load() -> Guest {
+    let name = settings::load("name").and_then(|name| tidy(&name));
+    let color = settings::load("color").and_then(|color| palette::parse(&color));
+    let guest = Guest {
+        name: name.unwrap_or_else(|| format!("{} {}", pick(&ADJECTIVES), pick(&ANIMALS))),
+        color: color.unwrap_or_else(palette::person),
+    };
+    remember_name(&guest.name);
+    settings::store("color", &palette::css(guest.color));
+    guest
+}
+
+/// Keeps a name for the next visit.
+pub(crate) fn remember_name(name: &str) {
+    settings::store("name", name);
+}
+
+/// Makes typed text a name: no control characters, single spaces, not too long. `None` when nothing is left.
+pub(crate) fn tidy(text: &str) -> Option<String> {
+    let visible: String = text
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    let words: Vec<&str> = visible.split_whitespace().collect();
+    let name: String = words.join(" ").chars().take(NAME_CHARS_MAX).collect();
+    if name.is_empty() { None } else { Some(name) }
+}
+
+/// Up to two letters that stand for a name.
+pub(crate) fn initials(name: &str) -> String {
+    let words = name.split_whitespace().take(2);
+    words
+        .filter_map(|word| word.chars().next())
+        .flat_map(char::to_uppercase)
+        .collect()
+}
+
+/// One of them at random.
+pub(crate) fn pick<T>(choices: &[T]) -> &T {
+    // `random` is below 1, and the lists are shorter than 2^32: the product is a valid index.
+    &choices[(js_sys::Math::random() * choices.len() as f64) as usize]
+}

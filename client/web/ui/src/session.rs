@@ -1,0 +1,133 @@
+//! What the engine reports, as signals. Owns no board: only what the chrome around it must show.
+
+use chalkboard_client::bridge::{
+    ConnectionState, Notice, Person, PointerShape, SaveState, TransportKind,
+};
+use leptos::prelude::*;
+
+use crate::listener::{expose, mark};
+use crate::picture;
+use crate::toast::Toasts;
+
+/// What this session may do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rights {
+    /// The board is not open yet.
+    Unknown,
+    /// Draw and look.
+    Edit,
+    /// Look.
+    View,
+}
+
+/// The state of this session of the board.
+#[derive(Clone, Copy)]
+pub(crate) struct Session {
+    /// State of the connection.
+    pub(crate) connection: RwSignal<ConnectionState>,
+    /// How safe this person's changes are.
+    pub(crate) saved: RwSignal<SaveState>,
+    /// Who is here; this person first.
+    pub(crate) people: RwSignal<Vec<Person>>,
+    /// Something can be undone.
+    pub(crate) can_undo: RwSignal<bool>,
+    /// Something can be redone.
+    pub(crate) can_redo: RwSignal<bool>,
+    /// Zoom of the view: 1 is 100 %.
+    pub(crate) zoom: RwSignal<f32>,
+    /// What this session may do.
+    pub(crate) rights: RwSignal<Rights>,
+    /// Secret of the view link, for those who may edit.
+    pub(crate) view_secret: RwSignal<Option<String>>,
+    /// Shape of the mouse cursor over the board.
+    pub(crate) pointer: RwSignal<PointerShape>,
+    /// What the server refused, among others.
+    pub(crate) toasts: Toasts,
+}
+
+impl Session {
+    /// Before anything was reported.
+    pub(crate) fn new() -> Self {
+        Self {
+            connection: RwSignal::new(ConnectionState::Connecting),
+            saved: RwSignal::new(SaveState::Saved),
+            people: RwSignal::new(Vec::new()),
+            can_undo: RwSignal::new(false),
+            can_redo: RwSignal::new(false),
+            zoom: RwSignal::new(1.0),
+            rights: RwSignal::new(Rights::Unknown),
+            view_secret: RwSignal::new(None),
+            pointer: RwSignal::new(PointerShape::Crosshair),
+            toasts: Toasts::new(),
+        }
+    }
+
+    /// Takes in what the engine reports.
+    pub(crate) fn apply(self, notice: Notice) {
+        match notice {
+            // The worker's own business.
+            Notice::Started { .. } => {}
+            Notice::Connection(state) => self.set_connection(state),
+            Notice::Opened {
+                can_edit,
+                view_secret,
+            } => {
+                let (rights, name) = if can_edit {
+                    (Rights::Edit, "edit")
+                } else {
+                    (Rights::View, "view")
+                };
+                expose("rights", name);
+                mark("chalkboard-opened");
+                self.rights.set(rights);
+                self.view_secret.set(view_secret);
+            }
+            Notice::Loaded { strokes } => {
+                expose("strokes", &strokes.to_string());
+                mark("chalkboard-loaded");
+            }
+            Notice::Saved(state) => {
+                expose(
+                    "saved",
+                    match state {
+                        SaveState::Saved => "saved",
+                        SaveState::Sent { .. } => "sent",
+                        SaveState::Local { .. } => "local",
+                    },
+                );
+                self.saved.set(state);
+            }
+            Notice::People(people) => self.people.set(people),
+            Notice::History { can_undo, can_redo } => {
+                self.can_undo.set(can_undo);
+                self.can_redo.set(can_redo);
+            }
+            Notice::View { zoom } => self.zoom.set(zoom),
+            Notice::Refused(text) => self.toasts.show(text),
+            Notice::Pointer(shape) => self.pointer.set(shape),
+            Notice::Picture(bytes) => picture::save(&bytes),
+        }
+    }
+
+    /// The connection will not be tried again; `text` says why and what to do next.
+    pub(crate) fn close(self, text: &str) {
+        self.set_connection(ConnectionState::Closed(text.to_owned()));
+    }
+
+    fn set_connection(self, state: ConnectionState) {
+        expose(
+            "connection",
+            match state {
+                ConnectionState::Connecting => "connecting",
+                ConnectionState::Online(TransportKind::WebTransport) => "online-webtransport",
+                ConnectionState::Online(TransportKind::WebSocket) => "online-websocket",
+                ConnectionState::Reconnecting { .. } => "reconnecting",
+                ConnectionState::Closed(_) => "closed",
+            },
+        );
+        if matches!(state, ConnectionState::Online(_)) {
+            mark("chalkboard-online");
+        }
+        self.connection.set(state);
+    }
+}

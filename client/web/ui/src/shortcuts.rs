@@ -1,0 +1,265 @@
+//! The keyboard: what keys do, and the sheet that lists them. Keys typed into a field are the field's.
+
+use chalkboard_client::bridge::{Command, ToolKind};
+use leptos::prelude::*;
+use wasm_bindgen::JsCast;
+use web_sys::{Element, Event, HtmlInputElement, KeyboardEvent};
+
+use crate::dialog::Dialog;
+use crate::icon::{Icon, icon};
+use crate::ink::Tools;
+use crate::listener::{document, listen, target_element, window};
+use crate::panel::{Panel, Panels};
+use crate::session::{Rights, Session};
+use crate::worker::Engine;
+use crate::zoom::ZOOM_STEP;
+
+/// How far an arrow key moves the view, in CSS pixels.
+const PAN_STEP: f32 = 60.0;
+/// With Shift that much farther.
+const PAN_SHIFT: f32 = 5.0;
+
+/// Listens to the keyboard from now on.
+pub(crate) fn connect(engine: Engine, session: Session, tools: Tools, panels: Panels) {
+    let holding = StoredValue::new(false);
+    let release = move || {
+        if holding.get_value() {
+            holding.set_value(false);
+            engine.send(Command::HoldHand(false));
+        }
+    };
+    listen(&window(), "keydown", move |event: KeyboardEvent| {
+        let target = target_element(&event);
+        if target.as_ref().is_some_and(is_field) {
+            if event.key() == "Escape" {
+                panels.dismiss();
+            }
+            return;
+        }
+        if dialog_is_open() {
+            // The browser closes dialogs by itself.
+            return;
+        }
+        if event.code() == "Space" && !has_modifier(&event) {
+            // A button that was reached by keyboard is pressed by the space bar.
+            if target.is_some_and(|target| {
+                target
+                    .closest("button:focus-visible")
+                    .ok()
+                    .flatten()
+                    .is_some()
+            }) {
+                return;
+            }
+            event.prevent_default();
+            if !event.repeat() && !holding.get_value() {
+                holding.set_value(true);
+                engine.send(Command::HoldHand(true));
+            }
+            return;
+        }
+        let in_panel =
+            target.is_some_and(|target| target.closest(".popover").ok().flatten().is_some());
+        if in_panel && event.key().starts_with("Arrow") {
+            return;
+        }
+        let can_draw = session.rights.get_untracked() != Rights::View;
+        if press(&event, engine, tools, panels, can_draw) {
+            event.prevent_default();
+        }
+    });
+    listen(&window(), "keyup", move |event: KeyboardEvent| {
+        if event.code() == "Space" {
+            release();
+        }
+    });
+    // A key released in another window is never heard of.
+    listen(&window(), "blur", move |_: Event| release());
+}
+
+/// Does what the key asks for; says whether it asked for anything.
+fn press(
+    event: &KeyboardEvent,
+    engine: Engine,
+    tools: Tools,
+    panels: Panels,
+    can_draw: bool,
+) -> bool {
+    let (command, shift) = (event.ctrl_key() || event.meta_key(), event.shift_key());
+    if event.alt_key() {
+        return false;
+    }
+    let key = letter(event);
+    let pan = |x: f32, y: f32| {
+        let step = if shift {
+            PAN_STEP * PAN_SHIFT
+        } else {
+            PAN_STEP
+        };
+        engine.send(Command::PanBy {
+            dx: x * step,
+            dy: y * step,
+        });
+    };
+    match (key.as_str(), command, shift) {
+        ("z", true, false) if can_draw => engine.send(Command::Undo),
+        ("z", true, true) | ("y", true, false) if can_draw => engine.send(Command::Redo),
+        ("+" | "=", true, _) => engine.send(Command::ZoomBy(ZOOM_STEP)),
+        ("-" | "_", true, _) => engine.send(Command::ZoomBy(1.0 / ZOOM_STEP)),
+        ("0", true, _) | ("0", false, true) => engine.send(Command::ZoomReset),
+        ("1", false, true) => engine.send(Command::ZoomFit),
+        ("h", false, false) if can_draw => tools.select(ToolKind::Hand),
+        ("p" | "d", false, false) if can_draw => tools.select(ToolKind::Pen),
+        ("d", false, true) if can_draw => tools.select(ToolKind::Highlighter),
+        ("e", false, false) if can_draw => tools.select(ToolKind::Eraser),
+        ("arrowleft", false, _) => pan(-1.0, 0.0),
+        ("arrowright", false, _) => pan(1.0, 0.0),
+        ("arrowup", false, _) => pan(0.0, -1.0),
+        ("arrowdown", false, _) => pan(0.0, 1.0),
+        ("escape", false, _) => {
+            if !panels.dismiss() {
+                engine.send(Command::Cancel);
+            }
+        }
+        ("?", false, _) => panels.toggle(Panel::Shortcuts),
+        _ => return false,
+    }
+    true
+}
+
+/// The key as our layouts name it: digits by their place, since Shift changes them, and letters by their place on
+/// keyboards that have no Latin ones.
+fn letter(event: &KeyboardEvent) -> String {
+    let (key, code) = (event.key(), event.code());
+    if let Some(digit) = code.strip_prefix("Digit") {
+        return digit.to_owned();
+    }
+    let is_foreign = key.chars().count() == 1 && !key.is_ascii();
+    if is_foreign && let Some(letter) = code.strip_prefix("Key") {
+        return letter.to_lowercase();
+    }
+    key.to_lowercase()
+}
+
+fn has_modifier(event: &KeyboardEvent) -> bool {
+    event.ctrl_key() || event.meta_key() || event.alt_key()
+}
+
+fn is_field(element: &Element) -> bool {
+    let typed = |input: &HtmlInputElement| !matches!(input.type_().as_str(), "color" | "button");
+    element.dyn_ref::<HtmlInputElement>().is_some_and(typed) || element.tag_name() == "TEXTAREA"
+}
+
+fn dialog_is_open() -> bool {
+    document()
+        .query_selector("dialog[open]")
+        .ok()
+        .flatten()
+        .is_some()
+}
+
+/// Is the command key the one with the clover leaf?
+pub(crate) fn is_mac() -> bool {
+    let platform = window().navigator().platform().unwrap_or_default();
+    platform.starts_with("Mac") || platform.starts_with("iP")
+}
+
+/// The sheet of shortcuts, while it is open.
+#[component]
+pub(crate) fn ShortcutSheet(panels: Panels) -> impl IntoView {
+    let close = move || {
+        panels.dismiss();
+    };
+    let modifier = if is_mac() { "⌘" } else { "Ctrl" };
+    view! {
+        <Show when=move || panels.is_open(Panel::Shortcuts)>
+            <Dialog label="Keyboard shortcuts" class="shortcuts" on_close=close>
+                <header>
+                    <h1>"Keyboard shortcuts"</h1>
+                    <button type="button" class="tool" aria-label="Close" on:click=move |_| close()>
+                        {icon(Icon::Close)}
+                    </button>
+                </header>
+                <div class="columns">
+                    {SHEET
+                        .iter()
+                        .map(|(title, lines)| {
+                            view! {
+                                <section>
+                                    <h2>{*title}</h2>
+                                    <dl>
+                                        {lines
+                                            .iter()
+                                            .map(|(name, keys)| {
+                                                view! {
+                                                    <div>
+                                                        <dt>{*name}</dt>
+                                                        <dd>{keys_view(keys, modifier)}</dd>
+                                                    </div>
+                                                }
+                                            })
+                                            .collect_view()}
+                                    </dl>
+                                </section>
+                            }
+                        })
+                        .collect_view()}
+                </div>
+            </Dialog>
+        </Show>
+    }
+}
+
+/// Keys of one line: words apart by spaces, `Mod` is the system's command key, `or` and `drag` are plain words.
+fn keys_view(keys: &'static str, modifier: &'static str) -> impl IntoView {
+    keys.split(' ')
+        .map(|key| match key {
+            "or" | "drag" | "wheel" | "pinch" => view! { <span>{key}</span> }.into_any(),
+            "Mod" => view! { <kbd>{modifier}</kbd> }.into_any(),
+            key => view! { <kbd>{key}</kbd> }.into_any(),
+        })
+        .collect_view()
+}
+
+type Section = (&'static str, &'static [(&'static str, &'static str)]);
+
+/// What the sheet lists; kept beside [`press`], which does it.
+const SHEET: [Section; 4] = [
+    (
+        "Tools",
+        &[
+            ("Hand", "H"),
+            ("Pen", "P or D"),
+            ("Highlighter", "Shift D"),
+            ("Eraser", "E"),
+        ],
+    ),
+    (
+        "Edit",
+        &[
+            ("Undo", "Mod Z"),
+            ("Redo", "Mod Shift Z or Mod Y"),
+            ("Cancel, close", "Esc"),
+            ("This sheet", "?"),
+        ],
+    ),
+    (
+        "Move",
+        &[
+            ("Pan", "← ↑ ↓ →"),
+            ("Pan farther", "Shift ← ↑ ↓ →"),
+            ("Hand while held", "Space drag"),
+            ("Scroll", "wheel"),
+        ],
+    ),
+    (
+        "Zoom",
+        &[
+            ("In", "Mod +"),
+            ("Out", "Mod −"),
+            ("100%", "Shift 0 or Mod 0"),
+            ("Show everything", "Shift 1"),
+            ("At the pointer", "Mod wheel or pinch"),
+        ],
+    ),
+];
