@@ -1,7 +1,7 @@
 //! From a compiled wasm crate to an ES module: wasm-bindgen as a library.
 //!
 //! The module's `init()` without arguments must find its wasm under the hashed name, so the default address in
-//! it becomes a placeholder for [`bundle`](super::bundle); so do the imports of JavaScript snippets that crates bring.
+//! it becomes a placeholder for [`bundle`]; so do the imports of JavaScript snippets that crates bring.
 
 use std::path::Path;
 
