@@ -12,8 +12,6 @@
 //! (Rice(1) gap + 1 each, ended by 0), then the changed ones by session: for one in the keyframe Rice(1) slot gap + 1,
 //! Rice(k) dx and dy; for another 0, a bit 1, Rice(6) session, Rice(12) x and y; then 3 bits state. 0 and a bit 0 end it.
 
-use bytes::Bytes;
-
 use crate::board_point::BoardPoint;
 use crate::codec::bits::{BitReader, BitWriter, unzigzag, zigzag};
 use crate::codec::{DecodeError, Reader, Writer};

@@ -1,1 +1,32 @@
-//! Under construction.
+//! The room: a fixed-tick ECS world that holds one board, stepped by its caller.
+//!
+//! [`Room::step`] takes what came in and the time, and answers with what goes out: frames for sessions, a record for
+//! the log, sessions to close. Nothing in here reads a clock, does I/O, spawns a thread or draws random numbers, so
+//! the same inputs give the same bytes out and the same digest. The shell (`chalkboard-server`) owns sockets, disks
+//! and clocks; the vocabulary and the merge rules are in `chalkboard-shared`.
+//!
+//! One tick is one schedule, whose sets read as a sentence ([`RoomSystems`]):
+//! Receive -> Authorize -> Apply -> Index -> Interest -> Encode.
+
+mod apply;
+mod authorize;
+mod cursor_grid;
+mod index;
+mod input;
+mod interest;
+mod ledger;
+mod output;
+mod people;
+mod presence;
+mod receive;
+mod record;
+mod recovery;
+mod room;
+mod snapshot;
+mod strokes;
+
+pub use input::{Input, Join, Now};
+pub use output::{Output, Record, Send};
+pub use record::{LogRecord, RecordError};
+pub use recovery::RecoveryError;
+pub use room::{Room, RoomConfig, RoomSystems};

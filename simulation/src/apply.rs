@@ -1,0 +1,96 @@
+//! Apply: the only place where the board changes.
+
+use bevy_app::{App, Plugin};
+use bevy_ecs::prelude::*;
+use bevy_ecs::schedule::IntoScheduleConfigs;
+use bytes::Bytes;
+use chalkboard_shared::{Op, OpEntry, Position, merge};
+
+use crate::authorize::{Candidate, Candidates};
+use crate::ledger::Ledger;
+use crate::output::{Output, Record};
+use crate::people::OpQueue;
+use crate::record::LogRecord;
+use crate::room::{Clock, RoomSystems, RoomTick};
+use crate::strokes::{Board, StrokeTable};
+
+/// An op that changed the board in this tick.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    pub(crate) position: Position,
+    /// Encoded once, for all sessions and the log.
+    pub(crate) body: Bytes,
+    /// The strokes that it changed, by their places in [`StrokeTable::touched`].
+    pub(crate) touched: Vec<u32>,
+    /// It does nothing but add to its one stroke, so that a copy of the whole stroke makes it superfluous.
+    pub(crate) is_growth: bool,
+}
+
+/// Accepted ops of this tick, in order.
+#[derive(Resource, Debug, Default)]
+pub(crate) struct AcceptedOps(pub(crate) Vec<Accepted>);
+
+/// Applies candidates and writes the log's record.
+pub(crate) struct ApplyPlugin;
+
+impl Plugin for ApplyPlugin {
+    fn build(&self, app: &mut App) {
+        app.init_resource::<AcceptedOps>();
+        app.init_resource::<StrokeTable>();
+        app.add_systems(
+            RoomTick,
+            (apply_ops, record_ops).chain().in_set(RoomSystems::Apply),
+        );
+    }
+}
+
+/// Exclusive: an op must see what the op before it has done.
+fn apply_ops(world: &mut World) {
+    let mut candidates = core::mem::take(&mut world.resource_mut::<Candidates>().0);
+    for Candidate { session, id, op } in candidates.drain(..) {
+        let position = world.resource::<Ledger>().position.next();
+        let result = merge::apply(&mut Board(world), id, position, &op);
+        world.resource_mut::<Ledger>().answer(id);
+        let queue = world.get_mut::<OpQueue>(session);
+        match result {
+            Ok(()) => {
+                if let Some(mut queue) = queue {
+                    queue.position = position;
+                }
+                world.resource_mut::<Ledger>().position = position;
+                let table = world.resource::<StrokeTable>();
+                let touched = op
+                    .strokes(&id)
+                    .filter_map(|stroke| table.touched_slot(stroke))
+                    .collect();
+                let is_growth = matches!(op, Op::Extend { .. } | Op::Finish { .. });
+                let body = OpEntry { position, id, op }.encode_body();
+                world.resource_mut::<AcceptedOps>().0.push(Accepted {
+                    position,
+                    body,
+                    touched,
+                    is_growth,
+                });
+            }
+            Err(reason) => {
+                if let Some(mut queue) = queue {
+                    queue.rejected.push((id.counter, reason));
+                }
+            }
+        }
+    }
+    world.resource_mut::<Candidates>().0 = candidates;
+}
+
+fn record_ops(accepted: Res<AcceptedOps>, clock: Res<Clock>, mut output: ResMut<Output>) {
+    let (Some(first), Some(last)) = (accepted.0.first(), accepted.0.last()) else {
+        return;
+    };
+    let bodies = accepted.0.iter().map(|op| &op.body);
+    let bytes = LogRecord::encode(clock.tick, clock.now.unix_ms, first.position, bodies);
+    output.record = Some(Record {
+        first: first.position,
+        last: last.position,
+        bytes,
+    });
+}

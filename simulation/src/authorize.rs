@@ -1,0 +1,78 @@
+//! Authorize: waiting ops become candidates, in the room's order, or are refused.
+
+use bevy_app::{App, Plugin};
+use bevy_ecs::prelude::*;
+use bevy_ecs::schedule::IntoScheduleConfigs;
+use chalkboard_shared::limits::OPS_PER_TICK_MAX;
+use chalkboard_shared::{Op, OpId, RejectReason, Rights};
+
+use crate::ledger::Ledger;
+use crate::people::{OpQueue, People, User};
+use crate::room::{RoomSystems, RoomTick};
+
+/// An op that may be applied.
+#[derive(Debug)]
+pub(crate) struct Candidate {
+    pub(crate) session: Entity,
+    pub(crate) id: OpId,
+    pub(crate) op: Op,
+}
+
+/// The ops of this tick, in the order in which they will be applied.
+#[derive(Resource, Debug, Default)]
+pub(crate) struct Candidates(pub(crate) Vec<Candidate>);
+
+/// Checks rights and takes turns.
+pub(crate) struct AuthorizePlugin;
+
+impl Plugin for AuthorizePlugin {
+    fn build(&self, app: &mut App) {
+        app.init_resource::<Candidates>();
+        app.add_systems(RoomTick, authorize_ops.in_set(RoomSystems::Authorize));
+    }
+}
+
+/// At most [`OPS_PER_TICK_MAX`] ops a session and tick, so that a burst of one delays nobody else's.
+fn authorize_ops(
+    people: Res<People>,
+    mut ledger: ResMut<Ledger>,
+    mut queues: Query<(&User, &mut OpQueue)>,
+    mut candidates: ResMut<Candidates>,
+) {
+    for &entity in people.sessions.values() {
+        let Ok((User(person), mut queue)) = queues.get_mut(entity) else {
+            continue;
+        };
+        if queue.waiting.is_empty() {
+            continue;
+        }
+        let queue = queue.as_mut();
+        queue.is_answered = true;
+        let verdict = match person.rights {
+            Rights::Edit => ledger.admit(person.actor),
+            Rights::View => Err(RejectReason::ReadOnly),
+        };
+        let count = queue.waiting.len().min(OPS_PER_TICK_MAX);
+        for (counter, op) in queue.waiting.drain(..count) {
+            let id = OpId {
+                actor: person.actor,
+                counter,
+            };
+            queue.answered = counter;
+            match verdict {
+                Ok(()) => candidates.0.push(Candidate {
+                    session: entity,
+                    id,
+                    op,
+                }),
+                Err(reason) => {
+                    queue.rejected.push((counter, reason));
+                    // A viewer never fills the ledger: nothing of theirs is kept.
+                    if person.rights == Rights::Edit {
+                        ledger.answer(id);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! What comes into a tick.
+
+use bevy_ecs::prelude::*;
+use chalkboard_shared::cursor::CursorState;
+use chalkboard_shared::wire::{Profile, Resume};
+use chalkboard_shared::{ActorId, BoardRect, Op, Position, Rights, Secret, SessionId};
+
+/// The caller's clock at the time of a tick; kept in the log for people who look at history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Now {
+    /// Milliseconds since 1970-01-01 UTC.
+    pub unix_ms: u64,
+}
+
+/// A session that comes in. The caller has checked its secret and derived its actor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Join {
+    /// Chosen by the caller, never used before in this room.
+    pub session: SessionId,
+    /// Who it is.
+    pub actor: ActorId,
+    /// What it may do.
+    pub rights: Rights,
+    /// How it looks to others.
+    pub profile: Profile,
+    /// What it sees.
+    pub view: BoardRect,
+    /// To be passed on to those who may edit.
+    pub view_secret: Option<Secret>,
+    /// What it holds from an earlier connection.
+    pub resume: Option<Resume>,
+}
+
+/// Something for a room to take into account in its next tick. Inputs of sessions that are not in the room are
+/// passed over: they crossed the session's end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// A session comes in.
+    Join(Box<Join>),
+    /// A session is gone.
+    Leave(SessionId),
+    /// Ops of a session, numbered on from `first`.
+    Ops {
+        /// Whose.
+        session: SessionId,
+        /// Counter of the first.
+        first: u32,
+        /// In order.
+        ops: Vec<Op>,
+    },
+    /// A session looks elsewhere.
+    View {
+        /// Whose.
+        session: SessionId,
+        /// What it sees now.
+        view: BoardRect,
+    },
+    /// A session has a new name or colour.
+    Profile {
+        /// Whose.
+        session: SessionId,
+        /// How it looks now.
+        profile: Profile,
+    },
+    /// A session points somewhere.
+    Cursor {
+        /// Whose.
+        session: SessionId,
+        /// An older one is out of date.
+        sequence: u32,
+        /// Where and with what.
+        cursor: CursorState,
+    },
+    /// The transport has taken this many more bytes of a session's reliable frames off its queue. Reported in steps
+    /// of its own choice (tens of KB); paces the chunks of a joining session to what its connection carries.
+    Written {
+        /// Whose.
+        session: SessionId,
+        /// Bytes since the last report.
+        bytes: u32,
+    },
+    /// The log is synced up to here.
+    Durable(Position),
+}
+
+/// Inputs of the coming tick.
+#[derive(Resource, Debug, Default)]
+pub(crate) struct Inbox(pub(crate) Vec<Input>);

@@ -1,0 +1,224 @@
+//! The people in the room: their sessions as entities, and what others are told of them.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bevy_app::{App, Plugin};
+use bevy_ecs::prelude::*;
+use bevy_ecs::schedule::IntoScheduleConfigs;
+use chalkboard_shared::cursor::CursorState;
+use chalkboard_shared::interest::Coverage;
+use chalkboard_shared::wire::{Participant, PersonChange, ServerMessage, Welcome};
+use chalkboard_shared::{BoardRect, Op, Position, RejectReason, Secret, SessionId, StrokeId};
+
+use crate::ledger::Ledger;
+use crate::output::Output;
+use crate::room::{Clock, RoomConfig, RoomSystems, RoomTick};
+
+/// A user: who they are and how they look.
+#[derive(Component, Debug)]
+pub(crate) struct User(pub(crate) Participant);
+
+/// Where a user points, if they have pointed anywhere yet.
+#[derive(Component, Debug, Default)]
+pub(crate) struct Cursor {
+    pub(crate) state: Option<CursorState>,
+    pub(crate) sequence: u32,
+}
+
+/// What a user sees and what they therefore receive.
+#[derive(Component, Debug)]
+pub(crate) struct Viewport {
+    pub(crate) view: BoardRect,
+    /// `None` until the first tick has told the session what it covers.
+    pub(crate) coverage: Option<Coverage>,
+    /// Strokes of the coverage that have not been sent yet, the next one last.
+    pub(crate) backlog: Vec<StrokeId>,
+    /// The session waits to hear that the backlog is empty.
+    pub(crate) is_covering: bool,
+    /// Bytes of chunks sent that the transport has not reported as written.
+    pub(crate) unwritten_bytes: u64,
+}
+
+/// Ops of a session on their way.
+#[derive(Component, Debug, Default)]
+pub(crate) struct OpQueue {
+    /// Not yet looked at, by counter.
+    pub(crate) waiting: VecDeque<(u32, Op)>,
+    /// The last counter that was put into the queue.
+    pub(crate) last: u32,
+    /// The last counter that was answered.
+    pub(crate) answered: u32,
+    /// Refused in this tick.
+    pub(crate) rejected: Vec<(u32, RejectReason)>,
+    /// Something was answered in this tick.
+    pub(crate) is_answered: bool,
+    /// Position of the session's last accepted op.
+    pub(crate) position: Position,
+    /// The session was told that everything up to here is saved.
+    pub(crate) durable_told: Position,
+}
+
+/// Came in with this tick: to be welcomed.
+#[derive(Component, Debug)]
+pub(crate) struct Newcomer {
+    pub(crate) view_secret: Option<Secret>,
+}
+
+/// Sessions by number, and what this tick changed about them.
+#[derive(Resource, Debug, Default)]
+pub(crate) struct People {
+    pub(crate) sessions: BTreeMap<SessionId, Entity>,
+    pub(crate) changes: Vec<PersonChange>,
+    /// Sessions with ops or strokes that wait for the next tick.
+    pub(crate) unfinished: usize,
+}
+
+impl People {
+    pub(crate) fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    pub(crate) const fn has_work(&self) -> bool {
+        self.unfinished > 0
+    }
+}
+
+/// Tells sessions who is here, and answers their ops.
+pub(crate) struct PeoplePlugin;
+
+impl Plugin for PeoplePlugin {
+    fn build(&self, app: &mut App) {
+        app.init_resource::<People>();
+        app.add_systems(
+            RoomTick,
+            welcome_newcomers
+                .in_set(RoomSystems::Interest)
+                .before(crate::interest::send_changes),
+        );
+        app.add_systems(
+            RoomTick,
+            (answer_ops, announce_people, count_unfinished)
+                .chain()
+                .in_set(RoomSystems::Encode),
+        );
+    }
+}
+
+/// The first frame of a session, before anything else is sent to it.
+fn welcome_newcomers(
+    newcomers: Query<(&User, &Newcomer)>,
+    config: Res<RoomConfig>,
+    clock: Res<Clock>,
+    ledger: Res<Ledger>,
+    people: Res<People>,
+    everybody: Query<&User>,
+    mut output: ResMut<Output>,
+) {
+    if newcomers.is_empty() {
+        return;
+    }
+    let here = people
+        .sessions
+        .values()
+        .filter_map(|&entity| everybody.get(entity).ok());
+    let here = ServerMessage::People(
+        here.map(|user| PersonChange::Here(user.0.clone()))
+            .collect(),
+    )
+    .encode();
+    for &entity in people.sessions.values() {
+        let Ok((User(person), newcomer)) = newcomers.get(entity) else {
+            continue;
+        };
+        let welcome = Welcome {
+            session: person.session,
+            actor: person.actor,
+            rights: person.rights,
+            epoch: config.epoch,
+            tick: clock.tick,
+            tick_us: config.tick_us,
+            position: ledger.position,
+            durable: ledger.durable,
+            answered: ledger.answered(person.actor),
+            view_secret: newcomer.view_secret,
+        };
+        output.reliable(
+            person.session,
+            ServerMessage::Welcome(Box::new(welcome)).encode(),
+        );
+        output.reliable(person.session, here.clone());
+    }
+}
+
+/// Answers follow the updates of the same tick, so that a session has seen its op's effect first.
+fn answer_ops(
+    people: Res<People>,
+    ledger: Res<Ledger>,
+    mut queues: Query<(&User, &mut OpQueue)>,
+    mut output: ResMut<Output>,
+) {
+    for &entity in people.sessions.values() {
+        let Ok((User(person), mut queue)) = queues.get_mut(entity) else {
+            continue;
+        };
+        if queue.is_answered {
+            let queue = queue.as_mut();
+            queue.is_answered = false;
+            let rejected = core::mem::take(&mut queue.rejected);
+            let ack = ServerMessage::Ack {
+                through: queue.answered,
+                position: queue.position,
+                rejected,
+            };
+            output.reliable(person.session, ack.encode());
+        }
+        if queue.durable_told < queue.position && queue.durable_told < ledger.durable {
+            queue.durable_told = ledger.durable;
+            output.reliable(
+                person.session,
+                ServerMessage::Durable(ledger.durable).encode(),
+            );
+        }
+    }
+}
+
+/// Who came, left or changed, for those who were here before.
+fn announce_people(
+    mut people: ResMut<People>,
+    newcomers: Query<(Entity, &Newcomer)>,
+    mut output: ResMut<Output>,
+    mut commands: Commands,
+) {
+    if !people.changes.is_empty() {
+        let frame = ServerMessage::People(core::mem::take(&mut people.changes)).encode();
+        for (&session, &entity) in &people.sessions {
+            if !newcomers.contains(entity) {
+                output.reliable(session, frame.clone());
+            }
+        }
+    }
+    for (entity, _) in &newcomers {
+        commands.entity(entity).remove::<Newcomer>();
+    }
+}
+
+fn count_unfinished(mut people: ResMut<People>, sessions: Query<(&OpQueue, &Viewport)>) {
+    people.unfinished = sessions
+        .iter()
+        .filter(|(queue, viewport)| {
+            !queue.waiting.is_empty() || (viewport.is_covering && viewport.can_take_chunks())
+        })
+        .count();
+}
+
+impl Viewport {
+    /// Bytes of chunks that may be on their way to a session: half of what its queue holds, so that live changes
+    /// always find room beside them.
+    const CHUNK_BYTES_IN_FLIGHT_MAX: u64 =
+        chalkboard_shared::limits::SESSION_QUEUE_BYTES_MAX as u64 / 2;
+
+    /// The transport keeps up with the chunks sent so far.
+    pub(crate) const fn can_take_chunks(&self) -> bool {
+        self.unwritten_bytes < Self::CHUNK_BYTES_IN_FLIGHT_MAX
+    }
+}

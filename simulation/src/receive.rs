@@ -1,0 +1,178 @@
+//! Receive: inputs become state of sessions.
+
+use bevy_app::{App, Plugin};
+use bevy_ecs::prelude::*;
+use bevy_ecs::schedule::IntoScheduleConfigs;
+use chalkboard_shared::limits::{OPS_IN_FLIGHT_MAX, SESSIONS_PER_ROOM_MAX};
+use chalkboard_shared::wire::{Participant, PersonChange, ServerMessage};
+use chalkboard_shared::{DisconnectReason, Op, SessionId};
+
+use crate::input::{Inbox, Input, Join};
+use crate::ledger::Ledger;
+use crate::output::Output;
+use crate::people::{Cursor, Newcomer, OpQueue, People, User, Viewport};
+use crate::room::{RoomSystems, RoomTick};
+
+/// Takes the inbox apart.
+pub(crate) struct ReceivePlugin;
+
+impl Plugin for ReceivePlugin {
+    fn build(&self, app: &mut App) {
+        app.init_resource::<Ledger>();
+        app.add_systems(RoomTick, receive_inputs.in_set(RoomSystems::Receive));
+    }
+}
+
+/// Exclusive, because sessions come and go in the order of the inputs.
+fn receive_inputs(world: &mut World) {
+    let mut inputs = core::mem::take(&mut world.resource_mut::<Inbox>().0);
+    for input in inputs.drain(..) {
+        match input {
+            Input::Join(join) => receive_join(world, *join),
+            Input::Leave(session) => forget(world, session),
+            Input::Ops {
+                session,
+                first,
+                ops,
+            } => receive_ops(world, session, first, ops),
+            Input::View { session, view } => {
+                if let Some(mut viewport) = component_mut::<Viewport>(world, session) {
+                    viewport.view = view;
+                }
+            }
+            Input::Profile { session, profile } => {
+                let Some(mut user) = component_mut::<User>(world, session) else {
+                    continue;
+                };
+                user.0.profile = profile;
+                let person = user.0.clone();
+                world
+                    .resource_mut::<People>()
+                    .changes
+                    .push(PersonChange::Here(person));
+            }
+            Input::Cursor {
+                session,
+                sequence,
+                cursor,
+            } => {
+                if let Some(mut current) = component_mut::<Cursor>(world, session)
+                    && (current.state.is_none()
+                        || sequence.wrapping_sub(current.sequence) as i32 > 0)
+                {
+                    *current = Cursor {
+                        state: Some(cursor),
+                        sequence,
+                    };
+                }
+            }
+            Input::Written { session, bytes } => {
+                if let Some(mut viewport) = component_mut::<Viewport>(world, session) {
+                    viewport.unwritten_bytes =
+                        viewport.unwritten_bytes.saturating_sub(bytes.into());
+                }
+            }
+            Input::Durable(position) => {
+                let mut ledger = world.resource_mut::<Ledger>();
+                ledger.durable = ledger.durable.max(position).min(ledger.position);
+            }
+        }
+    }
+    world.resource_mut::<Inbox>().0 = inputs;
+}
+
+fn component_mut<C: Component<Mutability = bevy_ecs::component::Mutable>>(
+    world: &mut World,
+    session: SessionId,
+) -> Option<Mut<'_, C>> {
+    let entity = *world.resource::<People>().sessions.get(&session)?;
+    world.get_mut::<C>(entity)
+}
+
+fn receive_join(world: &mut World, join: Join) {
+    let Join {
+        session,
+        actor,
+        rights,
+        profile,
+        view,
+        view_secret,
+        resume: _,
+    } = join;
+    if world.resource::<People>().len() >= SESSIONS_PER_ROOM_MAX {
+        close(world, session, DisconnectReason::RoomFull);
+        return;
+    }
+    let mut users = world.query::<&User>();
+    let earlier: Vec<_> = users
+        .iter(world)
+        .filter(|user| user.0.actor == actor)
+        .map(|user| user.0.session)
+        .collect();
+    for session in earlier {
+        close(world, session, DisconnectReason::Replaced);
+    }
+    let answered = world.resource::<Ledger>().answered(actor);
+    let person = Participant {
+        session,
+        actor,
+        rights,
+        profile,
+    };
+    let viewport = Viewport {
+        view,
+        coverage: None,
+        backlog: Vec::new(),
+        is_covering: false,
+        unwritten_bytes: 0,
+    };
+    let queue = OpQueue {
+        last: answered,
+        answered,
+        ..OpQueue::default()
+    };
+    let entity = world
+        .spawn((
+            User(person.clone()),
+            Cursor::default(),
+            viewport,
+            queue,
+            Newcomer { view_secret },
+        ))
+        .id();
+    let mut people = world.resource_mut::<People>();
+    people.sessions.insert(session, entity);
+    people.changes.push(PersonChange::Here(person));
+}
+
+fn receive_ops(world: &mut World, session: SessionId, first: u32, ops: Vec<Op>) {
+    let Some(mut queue) = component_mut::<OpQueue>(world, session) else {
+        return;
+    };
+    for (op, counter) in ops.into_iter().zip(first..) {
+        // What was sent again after a reconnect may have been answered before.
+        if counter > queue.last {
+            queue.last = counter;
+            queue.waiting.push_back((counter, op));
+        }
+    }
+    if queue.waiting.len() > OPS_IN_FLIGHT_MAX {
+        close(world, session, DisconnectReason::Flood);
+    }
+}
+
+/// Ends a session from the room's side.
+fn close(world: &mut World, session: SessionId, reason: DisconnectReason) {
+    forget(world, session);
+    let mut output = world.resource_mut::<Output>();
+    output.reliable(session, ServerMessage::Bye(reason).encode());
+    output.closes.push((session, reason));
+}
+
+fn forget(world: &mut World, session: SessionId) {
+    let mut people = world.resource_mut::<People>();
+    if let Some(entity) = people.sessions.remove(&session) {
+        people.changes.push(PersonChange::Left(session));
+        world.despawn(entity);
+    }
+}

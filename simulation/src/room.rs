@@ -1,0 +1,186 @@
+//! The room itself: its world, its schedule, and the step.
+
+use bevy_app::{App, Plugin};
+use bevy_ecs::prelude::*;
+use bevy_ecs::schedule::{IntoScheduleConfigs, Schedule, ScheduleLabel, SingleThreadedExecutor};
+use bytes::Bytes;
+use chalkboard_shared::digest::Digest;
+use chalkboard_shared::{Position, Tick};
+
+use crate::input::{Inbox, Input, Now};
+use crate::ledger::Ledger;
+use crate::output::Output;
+use crate::people::People;
+use crate::recovery::{self, RecoveryError};
+use crate::strokes::StrokeTable;
+use crate::{apply, authorize, index, interest, people, presence, receive, snapshot};
+
+/// What a room must be told about itself.
+#[derive(Resource, Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RoomConfig {
+    /// How often the board has been loaded: a new number for every load.
+    pub epoch: u64,
+    /// Length of a tick in microseconds; sessions are told, the caller keeps to it.
+    pub tick_us: u32,
+}
+
+/// The parts of a tick, in their order.
+#[derive(SystemSet, Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RoomSystems {
+    /// Inputs become state of sessions: who is here, what they see, ops that wait.
+    Receive,
+    /// Waiting ops are checked: rights, numbers, limits.
+    Authorize,
+    /// Ops that passed change the board, and nothing else does.
+    Apply,
+    /// Digest and spatial index follow.
+    Index,
+    /// What each session covers follows its view.
+    Interest,
+    /// What changed is encoded, once for all who must see it.
+    Encode,
+}
+
+/// The schedule of a tick.
+#[derive(ScheduleLabel, Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct RoomTick;
+
+/// The tick in progress.
+#[derive(Resource, Debug, Default)]
+pub(crate) struct Clock {
+    pub(crate) tick: Tick,
+    pub(crate) now: Now,
+}
+
+struct SchedulePlugin;
+
+impl Plugin for SchedulePlugin {
+    fn build(&self, app: &mut App) {
+        let mut schedule = Schedule::new(RoomTick);
+        schedule.set_executor(SingleThreadedExecutor::new());
+        app.add_schedule(schedule).configure_sets(
+            RoomTick,
+            (
+                RoomSystems::Receive,
+                RoomSystems::Authorize,
+                RoomSystems::Apply,
+                RoomSystems::Index,
+                RoomSystems::Interest,
+                RoomSystems::Encode,
+            )
+                .chain(),
+        );
+    }
+}
+
+/// A live world that serves one board.
+pub struct Room {
+    world: World,
+    schedule: Schedule,
+}
+
+impl core::fmt::Debug for Room {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(
+            f,
+            "Room(tick {}, position {})",
+            self.tick().0,
+            self.position().0
+        )
+    }
+}
+
+impl Room {
+    /// A room with an empty board.
+    pub fn new(config: RoomConfig) -> Self {
+        let mut app = App::empty();
+        app.insert_resource(config)
+            .init_resource::<Clock>()
+            .init_resource::<Inbox>()
+            .init_resource::<Output>()
+            .add_plugins(SchedulePlugin)
+            .add_plugins((
+                receive::ReceivePlugin,
+                authorize::AuthorizePlugin,
+                apply::ApplyPlugin,
+                index::IndexPlugin,
+                interest::InterestPlugin,
+                people::PeoplePlugin,
+                presence::PresencePlugin,
+            ));
+        let mut world = core::mem::take(app.world_mut());
+        let schedule = world
+            .resource_mut::<bevy_ecs::schedule::Schedules>()
+            .remove(RoomTick)
+            .expect("SchedulePlugin has added it");
+        Self { world, schedule }
+    }
+
+    /// A room as its log tells: the newest snapshot, and the records after it in order.
+    ///
+    /// # Errors
+    /// The snapshot or a record is damaged, or does not follow from what is before it. Nothing is changed by that:
+    /// an older snapshot with a longer tail may still do.
+    pub fn recover(
+        config: RoomConfig,
+        snapshot: Option<(Position, Bytes)>,
+        tail: impl IntoIterator<Item = Bytes>,
+    ) -> Result<Self, RecoveryError> {
+        let mut room = Self::new(config);
+        recovery::recover(&mut room.world, snapshot, tail)?;
+        Ok(room)
+    }
+
+    /// One tick: takes what came in, answers with what goes out.
+    pub fn step(&mut self, now: Now, inputs: impl IntoIterator<Item = Input>) -> Output {
+        self.world.resource_mut::<Inbox>().0.extend(inputs);
+        let mut clock = self.world.resource_mut::<Clock>();
+        clock.tick.0 += 1;
+        clock.now = now;
+        let tick = clock.tick;
+        self.world.resource_mut::<Output>().tick = tick;
+        self.schedule.run(&mut self.world);
+        core::mem::take(&mut *self.world.resource_mut::<Output>())
+    }
+
+    /// The room has something to do in the next tick even if nothing comes in.
+    pub fn has_work(&self) -> bool {
+        self.world.resource::<presence::Areas>().has_work()
+            || self.world.resource::<People>().has_work()
+    }
+
+    /// The last tick.
+    pub fn tick(&self) -> Tick {
+        self.world.resource::<Clock>().tick
+    }
+
+    /// The last accepted position.
+    pub fn position(&self) -> Position {
+        self.world.resource::<Ledger>().position
+    }
+
+    /// Everything up to here is known to be synced.
+    pub fn durable(&self) -> Position {
+        self.world.resource::<Ledger>().durable
+    }
+
+    /// Digest of the board.
+    pub fn digest(&self) -> Digest {
+        self.world.resource::<StrokeTable>().digest()
+    }
+
+    /// Strokes on the board, erased ones included.
+    pub fn stroke_count(&self) -> usize {
+        self.world.resource::<StrokeTable>().len()
+    }
+
+    /// Sessions in the room.
+    pub fn session_count(&self) -> usize {
+        self.world.resource::<People>().len()
+    }
+
+    /// The board at [`Room::position`], from which [`Room::recover`] can go on.
+    pub fn snapshot(&mut self) -> Bytes {
+        snapshot::encode(&mut self.world)
+    }
+}
