@@ -1,0 +1,19 @@
+//! Storage: boards, their logs and their snapshots, on one machine.
+//!
+//! Owns the data folder, the format of its files, and the one thread that makes accepted ops durable. It does not know
+//! what a record or a snapshot contains (each carries its own version and checksum), nor rooms, sessions or the wire:
+//! its words are boards, positions and bytes. Positions are its to keep in order.
+//!
+//! - [`data_folder`]: who may use the folder, and whether it can be used at all.
+//! - [`repo`]: the [`Repository`] and its two kinds, [`repo::Sqlite`] and [`repo::Memory`].
+//! - [`log_writer`]: group commit off the tick; what rooms and the HTTP side hold is its [`LogHandle`].
+//!
+//! From start to stop: `DataFolder::open`, `Sqlite::open`, `LogWriter::start`, ..., `LogWriter::stop`.
+
+pub mod data_folder;
+pub mod log_writer;
+pub mod repo;
+
+pub use data_folder::{DataFolder, DataFolderError};
+pub use log_writer::{LogCounts, LogHandle, LogWriter, Refusal, StopError, Trouble};
+pub use repo::{BoardRecord, LogBatch, Reader, Repository, StorageError, StoredBoard};

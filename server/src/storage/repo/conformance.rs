@@ -1,0 +1,441 @@
+//! What every repository promises, asserted of each.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use chalkboard_shared::id::{BoardId, Position};
+
+use super::*;
+use crate::storage::DataFolder;
+
+const A: BoardId = BoardId([1; 16]);
+const B: BoardId = BoardId([2; 16]);
+const NOBODY: BoardId = BoardId([9; 16]);
+
+fn record(id: BoardId) -> BoardRecord {
+    BoardRecord {
+        id,
+        edit_hash: [3; 32],
+        view_hash: [4; 32],
+        created_ms: 1_700_000_000_123,
+    }
+}
+
+fn batch(board: BoardId, first: u64, last: u64) -> LogBatch {
+    let record = Bytes::from(format!("{board} {first} to {last}"));
+    LogBatch {
+        board,
+        first: Position(first),
+        last: Position(last),
+        record,
+    }
+}
+
+fn snapshot(position: u64) -> Bytes {
+    Bytes::from(format!("everything through {position}"))
+}
+
+fn open(path: &Path) -> Sqlite {
+    let folder = DataFolder::open(path).expect("the folder opens");
+    Sqlite::open(&folder).expect("the database opens")
+}
+
+/// Runs a check on each kind of repository, with the boards A and B in it.
+fn each(check: impl Fn(&mut dyn Repository)) {
+    let root = tempfile::tempdir().expect("a temporary folder");
+    let kinds: [Box<dyn Repository>; 2] = [Box::new(Memory::new()), Box::new(open(root.path()))];
+    for mut repository in kinds {
+        repository.create_board(&record(A)).expect("A is new");
+        repository.create_board(&record(B)).expect("B is new");
+        check(&mut *repository);
+    }
+}
+
+/// Expects an error of the given pattern, and that the log of A still ends at the given position.
+macro_rules! refused {
+    ($repository:expr, $call:ident($($argument:expr),*), $pattern:pat) => {{
+        let before = [A, B].map(|board| $repository.load(board).expect("it loads"));
+        let refused = $repository.$call($($argument),*).expect_err("it is refused");
+        assert!(matches!(refused, $pattern), "{refused:?}");
+        assert_eq!([A, B].map(|board| $repository.load(board).expect("it loads")), before, "nothing is stored");
+    }};
+}
+
+#[test]
+fn a_board_is_found_again_and_made_once() {
+    each(|repository| {
+        assert_eq!(repository.board(A).expect("it answers"), Some(record(A)));
+        assert_eq!(repository.board(NOBODY).expect("it answers"), None);
+        let other = BoardRecord {
+            edit_hash: [0; 32],
+            ..record(A)
+        };
+        refused!(
+            repository,
+            create_board(&other),
+            StorageError::BoardExists { board: A }
+        );
+        assert_eq!(
+            repository.board(A).expect("it answers"),
+            Some(record(A)),
+            "the first is kept"
+        );
+        assert_eq!(
+            repository.load(A).expect("it loads"),
+            StoredBoard::default()
+        );
+    });
+}
+
+#[test]
+fn an_unknown_board_is_refused_everywhere() {
+    each(|repository| {
+        refused!(
+            repository,
+            load(NOBODY),
+            StorageError::UnknownBoard { board: NOBODY }
+        );
+        refused!(
+            repository,
+            load_before(NOBODY, Position(5)),
+            StorageError::UnknownBoard { .. }
+        );
+        refused!(
+            repository,
+            open_epoch(NOBODY),
+            StorageError::UnknownBoard { .. }
+        );
+        refused!(
+            repository,
+            append(&[batch(A, 1, 1), batch(NOBODY, 1, 1)]),
+            StorageError::UnknownBoard { .. }
+        );
+        refused!(
+            repository,
+            put_snapshot(NOBODY, Position(0), snapshot(0)),
+            StorageError::UnknownBoard { .. }
+        );
+    });
+}
+
+#[test]
+fn epochs_count_up_for_each_board_alone() {
+    each(|repository| {
+        let mut open = |board| repository.open_epoch(board).expect("it opens");
+        assert_eq!([open(A), open(A), open(B), open(A)], [1, 2, 1, 3]);
+    });
+}
+
+#[test]
+fn a_log_comes_back_in_order() {
+    each(|repository| {
+        let (first, second) = (
+            [batch(A, 1, 3), batch(B, 1, 1), batch(A, 4, 4)],
+            [batch(A, 5, 9), batch(B, 2, 2)],
+        );
+        repository.append(&first).expect("it continues both");
+        repository.append(&second).expect("it continues both");
+        repository.append(&[]).expect("nothing is fine");
+        let a = repository.load(A).expect("it loads");
+        assert_eq!(
+            a,
+            StoredBoard {
+                snapshot: None,
+                tail: vec![batch(A, 1, 3), batch(A, 4, 4), batch(A, 5, 9)]
+            }
+        );
+        assert_eq!(a.end(), Position(9));
+        assert_eq!(
+            repository.load(B).expect("it loads").tail,
+            [batch(B, 1, 1), batch(B, 2, 2)]
+        );
+    });
+}
+
+#[test]
+fn a_gap_an_overlap_and_an_empty_range_are_refused_whole() {
+    each(|repository| {
+        repository.append(&[batch(A, 1, 3)]).expect("it begins");
+        for (first, last) in [(5, 5), (3, 4), (1, 3), (0, 4), (4, 3), (4, u64::MAX)] {
+            let good_and_bad = [batch(B, 1, 1), batch(A, first, last)];
+            refused!(
+                repository,
+                append(&good_and_bad),
+                StorageError::OutOfOrder {
+                    index: 1,
+                    board: A,
+                    expected: Position(4),
+                    ..
+                }
+            );
+        }
+        refused!(
+            repository,
+            append(&[batch(A, 4, 4), batch(A, 6, 6)]),
+            StorageError::OutOfOrder {
+                index: 1,
+                expected: Position(5),
+                ..
+            }
+        );
+        repository
+            .append(&[batch(A, 4, 4)])
+            .expect("the log still continues where it did");
+    });
+}
+
+#[test]
+fn the_newest_snapshot_is_loaded_with_the_log_after_it() {
+    each(|repository| {
+        repository
+            .append(&[batch(A, 1, 3), batch(A, 4, 4), batch(A, 5, 6)])
+            .expect("it begins");
+        repository
+            .put_snapshot(A, Position(0), snapshot(0))
+            .expect("of the empty board");
+        assert_eq!(repository.load(A).expect("it loads").tail.len(), 3);
+        repository
+            .put_snapshot(A, Position(3), snapshot(3))
+            .expect("after the first");
+        repository
+            .put_snapshot(A, Position(4), snapshot(4))
+            .expect("after the second");
+        let newest = StoredBoard {
+            snapshot: Some((Position(4), snapshot(4))),
+            tail: vec![batch(A, 5, 6)],
+        };
+        assert_eq!(repository.load(A).expect("it loads"), newest);
+        repository
+            .put_snapshot(A, Position(6), snapshot(6))
+            .expect("at the end");
+        let at_end = repository.load(A).expect("it loads");
+        assert_eq!((at_end.end(), at_end.tail.len()), (Position(6), 0));
+        repository
+            .append(&[batch(A, 7, 7)])
+            .expect("the log goes on");
+    });
+}
+
+#[test]
+fn an_older_snapshot_and_at_last_the_whole_log_remain_to_fall_back_to() {
+    each(|repository| {
+        repository
+            .append(&[
+                batch(A, 1, 1),
+                batch(A, 2, 2),
+                batch(A, 3, 3),
+                batch(A, 4, 4),
+            ])
+            .expect("it begins");
+        for position in [1, 2, 3] {
+            repository
+                .put_snapshot(A, Position(position), snapshot(position))
+                .expect("it is placed");
+        }
+        let mut before = |position| {
+            let stored = repository
+                .load_before(A, Position(position))
+                .expect("it loads");
+            (
+                stored.snapshot.map(|(position, _)| position.0),
+                stored.tail.first().map(|batch| batch.first.0),
+            )
+        };
+        assert_eq!(before(u64::MAX), (Some(3), Some(4)));
+        assert_eq!(before(3), (Some(2), Some(3)), "the second newest is kept");
+        assert_eq!(
+            before(2),
+            (None, Some(1)),
+            "an older one is not, but the whole log is"
+        );
+        assert_eq!(before(0), (None, Some(1)));
+    });
+}
+
+#[test]
+fn a_snapshot_is_replaced_by_one_of_the_same_position() {
+    each(|repository| {
+        repository
+            .append(&[batch(A, 1, 1), batch(A, 2, 2)])
+            .expect("it begins");
+        repository
+            .put_snapshot(A, Position(1), snapshot(1))
+            .expect("it is placed");
+        repository
+            .put_snapshot(A, Position(2), Bytes::from_static(b"damaged"))
+            .expect("it is placed");
+        repository
+            .put_snapshot(A, Position(2), snapshot(2))
+            .expect("it is replaced");
+        assert_eq!(
+            repository.load(A).expect("it loads").snapshot,
+            Some((Position(2), snapshot(2)))
+        );
+        let older = repository.load_before(A, Position(2)).expect("it loads");
+        assert_eq!(
+            older.snapshot,
+            Some((Position(1), snapshot(1))),
+            "replacing pushes nothing out"
+        );
+    });
+}
+
+#[test]
+fn a_snapshot_that_the_log_could_not_continue_is_refused() {
+    each(|repository| {
+        repository
+            .append(&[batch(A, 1, 3), batch(A, 4, 4)])
+            .expect("it begins");
+        for position in [1, 2, 5, u64::MAX] {
+            refused!(
+                repository,
+                put_snapshot(A, Position(position), snapshot(position)),
+                StorageError::SnapshotMisplaced { board: A, .. }
+            );
+        }
+    });
+}
+
+#[test]
+fn a_reader_sees_what_was_committed_before_it_asked() {
+    each(|repository| {
+        let mut reader = repository.reader().expect("it opens");
+        for position in 1..=3 {
+            repository
+                .append(&[batch(A, position, position)])
+                .expect("it continues");
+            assert_eq!(reader.load(A).expect("it loads").end(), Position(position));
+        }
+        assert_eq!(reader.board(B).expect("it answers"), Some(record(B)));
+    });
+}
+
+#[test]
+fn everything_is_there_after_closing_and_opening_again() {
+    let root = tempfile::tempdir().expect("a temporary folder");
+    let mut first = open(root.path());
+    first.create_board(&record(A)).expect("A is new");
+    first
+        .append(&[batch(A, 1, 2), batch(A, 3, 3)])
+        .expect("it begins");
+    first
+        .put_snapshot(A, Position(2), snapshot(2))
+        .expect("it is placed");
+    assert_eq!(first.open_epoch(A).expect("it opens"), 1);
+    let stored = first.load(A).expect("it loads");
+    drop(first);
+    assert!(
+        !root.path().join(format!("{DATABASE_FILE}-wal")).exists(),
+        "one file holds everything"
+    );
+
+    let mut second = open(root.path());
+    assert_eq!(second.load(A).expect("it loads"), stored);
+    assert_eq!(second.board(A).expect("it answers"), Some(record(A)));
+    assert_eq!(second.open_epoch(A).expect("it opens"), 2);
+}
+
+#[test]
+fn a_log_that_lost_a_part_is_not_passed_off_as_whole() {
+    let root = tempfile::tempdir().expect("a temporary folder");
+    for (lost, found) in [("first = 2", 3), ("first = 1", 2)] {
+        let path = root.path().join(lost);
+        let mut store = open(&path);
+        store.create_board(&record(A)).expect("A is new");
+        store
+            .append(&[batch(A, 1, 1), batch(A, 2, 2), batch(A, 3, 3)])
+            .expect("it begins");
+        let damage = rusqlite::Connection::open(store.path()).expect("it opens");
+        damage
+            .execute_batch(&format!("DELETE FROM log WHERE {lost}"))
+            .expect("it is deleted");
+        let refused = store.load(A).expect_err("a gap");
+        let StorageError::BrokenLog {
+            expected,
+            found: next,
+            ..
+        } = refused
+        else {
+            panic!("{refused:?}")
+        };
+        assert_eq!((expected.0, next.0), (found - 1, found));
+    }
+}
+
+#[test]
+fn a_snapshot_whose_log_is_gone_is_not_passed_off_as_whole() {
+    let root = tempfile::tempdir().expect("a temporary folder");
+    let mut store = open(root.path());
+    store.create_board(&record(A)).expect("A is new");
+    store
+        .append(&[batch(A, 1, 1), batch(A, 2, 2)])
+        .expect("it begins");
+    store
+        .put_snapshot(A, Position(2), snapshot(2))
+        .expect("it is placed");
+    let damage = rusqlite::Connection::open(store.path()).expect("it opens");
+    damage
+        .execute_batch("DELETE FROM log WHERE first = 2")
+        .expect("it is deleted");
+    assert!(matches!(
+        store.load(A),
+        Err(StorageError::BrokenLog {
+            expected: Position(2),
+            ..
+        })
+    ));
+}
+
+#[test]
+fn a_full_disk_refuses_whole_and_goes_on_when_there_is_space() {
+    let root = tempfile::tempdir().expect("a temporary folder");
+    let mut store = open(root.path());
+    store.create_board(&record(A)).expect("A is new");
+    store.append(&[batch(A, 1, 1)]).expect("it begins");
+    let pages = store.pages().expect("it answers");
+    store.limit_pages(pages).expect("it is set");
+
+    let large = LogBatch {
+        record: Bytes::from(vec![7; 100_000]),
+        ..batch(A, 3, 3)
+    };
+    let both = [batch(A, 2, 2), large];
+    refused_full(&mut store, &both);
+    store.limit_pages(pages + 100).expect("it is set");
+    store.append(&both).expect("there is space");
+    assert_eq!(
+        store.load(A).expect("it loads").tail,
+        [&[batch(A, 1, 1)], &both[..]].concat()
+    );
+}
+
+fn refused_full(store: &mut Sqlite, batches: &[LogBatch]) {
+    let refused = store.append(batches).expect_err("no space");
+    assert!(matches!(refused, StorageError::Full(_)), "{refused:?}");
+    assert_eq!(
+        store.load(A).expect("it loads").tail,
+        [batch(A, 1, 1)],
+        "nothing is stored"
+    );
+}
+
+#[test]
+fn commits_are_synced_and_the_file_is_marked() {
+    let root = tempfile::tempdir().expect("a temporary folder");
+    let store = open(root.path());
+    let connection = rusqlite::Connection::open(store.path()).expect("it opens");
+    let pragma = |name: &str| -> String {
+        connection
+            .pragma_query_value(None, name, |row| row.get::<_, rusqlite::types::Value>(0))
+            .map(|value| format!("{value:?}"))
+            .expect("it answers")
+    };
+    assert_eq!(pragma("journal_mode"), r#"Text("wal")"#);
+    assert_eq!(
+        pragma("application_id"),
+        format!("Integer({})", 0x4368_4264)
+    );
+    assert_eq!(pragma("user_version"), "Integer(1)");
+    assert_eq!(store.setting("synchronous"), 2, "FULL");
+    assert_eq!(store.setting("foreign_keys"), 1);
+}

@@ -1,0 +1,172 @@
+//! A repository in memory: for tests, and for servers whose boards may be gone when they stop.
+//!
+//! Follows the same rules of order as [`Sqlite`](super::Sqlite) and keeps nothing beyond the process. Its size is
+//! bounded only by what is appended, as is that of the file in the other one.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use chalkboard_shared::id::{BoardId, Position};
+
+use super::{
+    BoardRecord, LogBatch, RECORD_BYTES_MAX, Reader, Repository, SNAPSHOTS_KEPT, StorageError,
+    StoredBoard, check_contiguous, check_follows,
+};
+
+/// A store in memory. Clones see the same boards.
+#[derive(Debug, Clone, Default)]
+pub struct Memory {
+    boards: Arc<Mutex<HashMap<BoardId, Board>>>,
+}
+
+#[derive(Debug)]
+struct Board {
+    record: BoardRecord,
+    epoch: u64,
+    log: Vec<LogBatch>,
+    snapshots: BTreeMap<Position, Bytes>,
+}
+
+impl Board {
+    fn end(&self) -> Position {
+        self.log.last().map_or(Position(0), |batch| batch.last)
+    }
+
+    fn stored_from(
+        &self,
+        snapshot: Option<(Position, Bytes)>,
+    ) -> Result<StoredBoard, StorageError> {
+        let from = snapshot
+            .as_ref()
+            .map_or(Position(0), |(position, _)| *position);
+        let start = self.log.partition_point(|batch| batch.first <= from);
+        let tail = self.log[start..].to_vec();
+        check_contiguous(self.record.id, from, &tail)?;
+        Ok(StoredBoard { snapshot, tail })
+    }
+}
+
+impl Memory {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<BoardId, Board>> {
+        // Every change below is made after all of its checks, so a panic elsewhere can't leave half of one.
+        self.boards.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Reader for Memory {
+    fn board(&mut self, board: BoardId) -> Result<Option<BoardRecord>, StorageError> {
+        Ok(self.lock().get(&board).map(|board| board.record.clone()))
+    }
+
+    fn load(&mut self, board: BoardId) -> Result<StoredBoard, StorageError> {
+        let boards = self.lock();
+        let board = boards
+            .get(&board)
+            .ok_or(StorageError::UnknownBoard { board })?;
+        let newest = board.snapshots.last_key_value();
+        board.stored_from(newest.map(|(position, bytes)| (*position, bytes.clone())))
+    }
+
+    fn load_before(
+        &mut self,
+        board: BoardId,
+        position: Position,
+    ) -> Result<StoredBoard, StorageError> {
+        let boards = self.lock();
+        let board = boards
+            .get(&board)
+            .ok_or(StorageError::UnknownBoard { board })?;
+        let older = board.snapshots.range(..position).next_back();
+        board.stored_from(older.map(|(position, bytes)| (*position, bytes.clone())))
+    }
+}
+
+impl Repository for Memory {
+    fn reader(&self) -> Result<Box<dyn Reader>, StorageError> {
+        Ok(Box::new(self.clone()))
+    }
+
+    fn create_board(&mut self, record: &BoardRecord) -> Result<(), StorageError> {
+        let mut boards = self.lock();
+        if boards.contains_key(&record.id) {
+            return Err(StorageError::BoardExists { board: record.id });
+        }
+        let board = Board {
+            record: record.clone(),
+            epoch: 0,
+            log: Vec::new(),
+            snapshots: BTreeMap::new(),
+        };
+        boards.insert(record.id, board);
+        Ok(())
+    }
+
+    fn open_epoch(&mut self, board: BoardId) -> Result<u64, StorageError> {
+        let mut boards = self.lock();
+        let board = boards
+            .get_mut(&board)
+            .ok_or(StorageError::UnknownBoard { board })?;
+        board.epoch += 1;
+        Ok(board.epoch)
+    }
+
+    fn append(&mut self, batches: &[LogBatch]) -> Result<(), StorageError> {
+        let mut boards = self.lock();
+        let mut ends = HashMap::new();
+        for (index, batch) in batches.iter().enumerate() {
+            let board = batch.board;
+            let stored = boards
+                .get(&board)
+                .ok_or(StorageError::UnknownBoard { board })?;
+            let end = ends.entry(board).or_insert_with(|| stored.end());
+            check_follows(index, batch, *end)?;
+            *end = batch.last;
+        }
+        for batch in batches {
+            if let Some(board) = boards.get_mut(&batch.board) {
+                board.log.push(batch.clone());
+            }
+        }
+        Ok(())
+    }
+
+    fn put_snapshot(
+        &mut self,
+        board: BoardId,
+        position: Position,
+        snapshot: Bytes,
+    ) -> Result<(), StorageError> {
+        if snapshot.len() > RECORD_BYTES_MAX {
+            return Err(StorageError::TooLarge {
+                board,
+                bytes: snapshot.len(),
+            });
+        }
+        let mut boards = self.lock();
+        let stored = boards
+            .get_mut(&board)
+            .ok_or(StorageError::UnknownBoard { board })?;
+        let ends_a_batch = stored
+            .log
+            .binary_search_by_key(&position, |batch| batch.last)
+            .is_ok();
+        if position != Position(0) && !ends_a_batch {
+            return Err(StorageError::SnapshotMisplaced { board, position });
+        }
+        stored.snapshots.insert(position, snapshot);
+        while stored.snapshots.len() > SNAPSHOTS_KEPT {
+            stored.snapshots.pop_first();
+        }
+        Ok(())
+    }
+
+    fn checkpoint(&mut self) -> Result<(), StorageError> {
+        Ok(())
+    }
+}

@@ -1,0 +1,344 @@
+//! The repository on disk: one SQLite file in the data folder.
+//!
+//! Owns the connection's settings and the queries. A commit is durable when it returns: write-ahead log,
+//! `synchronous=FULL`, so that each one ends with a sync. The file's format is in [`schema`](super::schema), who may
+//! open the folder in [`data_folder`](crate::storage::data_folder). Blocking: never call it from an async task.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use chalkboard_shared::id::{BoardId, Position};
+use rusqlite::config::DbConfig;
+use rusqlite::{
+    Connection, OpenFlags, OptionalExtension, Params, Row, TransactionBehavior, params,
+};
+
+use super::schema::{self, DATABASE_FILE};
+use super::{
+    BoardRecord, LogBatch, RECORD_BYTES_MAX, Reader, Repository, SNAPSHOTS_KEPT, StorageError,
+    StoredBoard, check_contiguous, check_follows,
+};
+use crate::storage::data_folder::{DataFolder, FolderLock};
+
+/// How long a statement waits for another program (a backup, an inspection) that holds the database.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Pages of 4 KiB in the write-ahead log before a commit also moves them into the main file: 8 MiB. Larger makes that
+/// pause rarer and longer, and a start after a crash slower.
+const CHECKPOINT_PAGES: u32 = 2_048;
+
+/// The write-ahead log's file is cut back to this when it starts over: 32 MiB.
+const JOURNAL_BYTES_MAX: u32 = 32 << 20;
+
+/// A store in the database of a data folder. Keeps the folder locked while it lives.
+#[derive(Debug)]
+pub struct Sqlite {
+    // Before the lock, so that it is closed before the folder is free for others.
+    connection: Connection,
+    path: PathBuf,
+    lock: FolderLock,
+}
+
+impl Sqlite {
+    /// Opens the database of `folder`: makes it where it is missing, brings it to the current format where it is older,
+    /// and refuses it unchanged where it is newer or somebody else's.
+    pub fn open(folder: &DataFolder) -> Result<Self, StorageError> {
+        let path = folder.path().join(DATABASE_FILE);
+        let mut connection = Connection::open(&path)?;
+        // Until the format is known to be ours, closing must not move a newer program's log into its file.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        configure(&connection)?;
+        // Before the switch to a write-ahead log, so that the version of a new file is in its header from the start.
+        schema::prepare(&mut connection, &path)?;
+        let mode: String =
+            connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+        if !mode.eq_ignore_ascii_case("wal") {
+            return Err(StorageError::NoWriteAheadLog { mode });
+        }
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+        let mut store = Self {
+            connection,
+            path,
+            lock: folder.lock(),
+        };
+        // After a crash or a change of format: start with everything in the main file and an empty log.
+        store.checkpoint()?;
+        Ok(store)
+    }
+
+    /// The database file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn load_where(&mut self, board: BoardId, before: i64) -> Result<StoredBoard, StorageError> {
+        // One transaction: the snapshot and the log must be of the same moment.
+        let transaction = self.connection.transaction()?;
+        let known = transaction
+            .prepare_cached("SELECT 1 FROM board WHERE id = ?1")?
+            .exists([board.0])?;
+        if !known {
+            return Err(StorageError::UnknownBoard { board });
+        }
+        let snapshot = transaction
+            .prepare_cached(
+                "SELECT position, snapshot FROM snapshot WHERE board = ?1 AND position < ?2
+                 ORDER BY position DESC LIMIT 1",
+            )?
+            .query_row(params![board.0, before], |row| {
+                Ok((position(row, 0)?, Bytes::from(row.get::<_, Vec<u8>>(1)?)))
+            })
+            .optional()?;
+        let from = snapshot
+            .as_ref()
+            .map_or(Position(0), |(position, _)| *position);
+        if from != Position(0) && !ends_a_batch(&transaction, board, from)? {
+            return Err(StorageError::BrokenLog {
+                board,
+                expected: from,
+                found: Position(0),
+            });
+        }
+        let tail = transaction
+            .prepare_cached("SELECT first, last, record FROM log WHERE board = ?1 AND first > ?2 ORDER BY first")?
+            .query_map(params![board.0, from.0.cast_signed()], |row| {
+                let (first, last) = (position(row, 0)?, position(row, 1)?);
+                Ok(LogBatch { board, first, last, record: Bytes::from(row.get::<_, Vec<u8>>(2)?) })
+            })?
+            .collect::<Result<Vec<_>, _>>()?;
+        check_contiguous(board, from, &tail)?;
+        Ok(StoredBoard { snapshot, tail })
+    }
+
+    /// Limits the size of the database, as a full disk would.
+    #[cfg(test)]
+    pub(crate) fn limit_pages(&self, pages_max: u32) -> Result<(), StorageError> {
+        Ok(self.connection.pragma_update_and_check(
+            None,
+            "max_page_count",
+            pages_max,
+            |_| Ok(()),
+        )?)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn pages(&self) -> Result<u32, StorageError> {
+        Ok(self
+            .connection
+            .pragma_query_value(None, "page_count", |row| row.get(0))?)
+    }
+
+    #[cfg(test)]
+    pub(super) fn setting(&self, pragma: &str) -> i64 {
+        self.connection
+            .pragma_query_value(None, pragma, |row| row.get(0))
+            .expect("the setting is known")
+    }
+}
+
+fn configure(connection: &Connection) -> Result<(), StorageError> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    // Apple's fsync returns before the drive has written; these ask for the real one. No effect elsewhere.
+    connection.pragma_update(None, "fullfsync", true)?;
+    connection.pragma_update(None, "checkpoint_fullfsync", true)?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "trusted_schema", false)?;
+    connection.pragma_update_and_check(None, "wal_autocheckpoint", CHECKPOINT_PAGES, |_| Ok(()))?;
+    connection.pragma_update_and_check(
+        None,
+        "journal_size_limit",
+        JOURNAL_BYTES_MAX,
+        |_| Ok(()),
+    )?;
+    Ok(())
+}
+
+fn position(row: &Row<'_>, column: usize) -> rusqlite::Result<Position> {
+    // The tables' checks keep these at 0 or above.
+    Ok(Position(row.get::<_, i64>(column)?.cast_unsigned()))
+}
+
+fn ends_a_batch(
+    connection: &Connection,
+    board: BoardId,
+    position: Position,
+) -> Result<bool, StorageError> {
+    let Ok(position) = i64::try_from(position.0) else {
+        return Ok(false);
+    };
+    let last: Option<i64> = connection
+        .prepare_cached(
+            "SELECT last FROM log WHERE board = ?1 AND first <= ?2 ORDER BY first DESC LIMIT 1",
+        )?
+        .query_row(params![board.0, position], |row| row.get(0))
+        .optional()?;
+    Ok(last == Some(position))
+}
+
+/// End of the log of a board that exists; `None` where it doesn't.
+fn log_end(connection: &Connection, board: BoardId) -> Result<Option<Position>, StorageError> {
+    let end: Option<Option<i64>> = connection
+        .prepare_cached(
+            "SELECT (SELECT last FROM log WHERE log.board = board.id ORDER BY first DESC LIMIT 1)
+             FROM board WHERE id = ?1",
+        )?
+        .query_row([board.0], |row| row.get(0))
+        .optional()?;
+    Ok(end.map(|last| Position(last.unwrap_or(0).cast_unsigned())))
+}
+
+fn execute(connection: &Connection, sql: &str, params: impl Params) -> Result<usize, StorageError> {
+    Ok(connection.prepare_cached(sql)?.execute(params)?)
+}
+
+impl Reader for Sqlite {
+    fn board(&mut self, board: BoardId) -> Result<Option<BoardRecord>, StorageError> {
+        let record = self
+            .connection
+            .prepare_cached("SELECT edit_hash, view_hash, created_ms FROM board WHERE id = ?1")?
+            .query_row([board.0], |row| {
+                Ok(BoardRecord {
+                    id: board,
+                    edit_hash: row.get(0)?,
+                    view_hash: row.get(1)?,
+                    created_ms: row.get::<_, i64>(2)?.cast_unsigned(),
+                })
+            })
+            .optional()?;
+        Ok(record)
+    }
+
+    fn load(&mut self, board: BoardId) -> Result<StoredBoard, StorageError> {
+        self.load_where(board, i64::MAX)
+    }
+
+    fn load_before(
+        &mut self,
+        board: BoardId,
+        position: Position,
+    ) -> Result<StoredBoard, StorageError> {
+        self.load_where(board, i64::try_from(position.0).unwrap_or(i64::MAX))
+    }
+}
+
+impl Repository for Sqlite {
+    fn reader(&self) -> Result<Box<dyn Reader>, StorageError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&self.path, flags)?;
+        configure(&connection)?;
+        // Read-write, since a reader takes part in the write-ahead log's bookkeeping; but it never changes a board.
+        connection.pragma_update(None, "query_only", true)?;
+        Ok(Box::new(Self {
+            connection,
+            path: self.path.clone(),
+            lock: self.lock.clone(),
+        }))
+    }
+
+    fn create_board(&mut self, record: &BoardRecord) -> Result<(), StorageError> {
+        let made = execute(
+            &self.connection,
+            "INSERT INTO board (id, edit_hash, view_hash, created_ms) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
+            params![
+                record.id.0,
+                record.edit_hash,
+                record.view_hash,
+                record.created_ms.cast_signed()
+            ],
+        )?;
+        if made == 0 {
+            return Err(StorageError::BoardExists { board: record.id });
+        }
+        Ok(())
+    }
+
+    fn open_epoch(&mut self, board: BoardId) -> Result<u64, StorageError> {
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let epoch: Option<i64> = transaction
+            .prepare_cached("UPDATE board SET epoch = epoch + 1 WHERE id = ?1 RETURNING epoch")?
+            .query_row([board.0], |row| row.get(0))
+            .optional()?;
+        let epoch = epoch.ok_or(StorageError::UnknownBoard { board })?;
+        transaction.commit()?;
+        Ok(epoch.cast_unsigned())
+    }
+
+    fn append(&mut self, batches: &[LogBatch]) -> Result<(), StorageError> {
+        if batches.is_empty() {
+            return Ok(());
+        }
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        {
+            let mut insert = transaction.prepare_cached(
+                "INSERT INTO log (board, first, last, record) VALUES (?1, ?2, ?3, ?4)",
+            )?;
+            let mut ends = HashMap::new();
+            for (index, batch) in batches.iter().enumerate() {
+                let board = batch.board;
+                let end = match ends.get(&board) {
+                    Some(end) => *end,
+                    None => {
+                        log_end(&transaction, board)?.ok_or(StorageError::UnknownBoard { board })?
+                    }
+                };
+                check_follows(index, batch, end)?;
+                let (first, last) = (batch.first.0.cast_signed(), batch.last.0.cast_signed());
+                insert.execute(params![board.0, first, last, &batch.record[..]])?;
+                ends.insert(board, batch.last);
+            }
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    fn put_snapshot(
+        &mut self,
+        board: BoardId,
+        position: Position,
+        snapshot: Bytes,
+    ) -> Result<(), StorageError> {
+        if snapshot.len() > RECORD_BYTES_MAX {
+            return Err(StorageError::TooLarge {
+                board,
+                bytes: snapshot.len(),
+            });
+        }
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if log_end(&transaction, board)?.is_none() {
+            return Err(StorageError::UnknownBoard { board });
+        }
+        if position != Position(0) && !ends_a_batch(&transaction, board, position)? {
+            return Err(StorageError::SnapshotMisplaced { board, position });
+        }
+        execute(
+            &transaction,
+            "INSERT INTO snapshot (board, position, snapshot) VALUES (?1, ?2, ?3)
+             ON CONFLICT (board, position) DO UPDATE SET snapshot = excluded.snapshot",
+            params![board.0, position.0.cast_signed(), &snapshot[..]],
+        )?;
+        execute(
+            &transaction,
+            "DELETE FROM snapshot WHERE board = ?1 AND position NOT IN
+             (SELECT position FROM snapshot WHERE board = ?1 ORDER BY position DESC LIMIT ?2)",
+            params![board.0, SNAPSHOTS_KEPT as i64],
+        )?;
+        transaction.commit()?;
+        Ok(())
+    }
+
+    fn checkpoint(&mut self) -> Result<(), StorageError> {
+        // Answers "busy" where a reader is in the middle of something: then the log just stays, which is as durable.
+        Ok(self
+            .connection
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
+    }
+}
