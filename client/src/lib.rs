@@ -5,3 +5,7 @@
 //! or of the server's insides; both sides meet in `chalkboard-shared`.
 
 pub mod bridge;
+pub mod viewport;
+pub mod outline;
+pub mod hit;
+pub mod color;
