@@ -242,6 +242,12 @@ impl LogHandle {
         *lock(&self.shared.reader) = None;
     }
 
+    /// Requests of every kind in the queue.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.sender.len()
+    }
+
     fn check_writing(&self) -> Result<(), StorageError> {
         self.failing()
             .map_or(Ok(()), |cause| Err(StorageError::Failing { cause }))

@@ -1,0 +1,157 @@
+//! All is well: what is durable when, what becomes one commit, and in which order requests are served.
+
+use super::*;
+
+#[test]
+fn a_batch_is_durable_only_when_its_commit_has_returned() {
+    let bench = Bench::new(limits(), Verdict::Commit);
+    bench.append(A, 1);
+    assert_eq!(bench.entered(), [(A, 1)]);
+    assert!(bench.durable.is_empty(), "it is being committed, no more");
+    assert_eq!(
+        bench.handle.load(A).expect("it loads").end(),
+        Position(0),
+        "a load waits for no commit"
+    );
+
+    bench.give(Verdict::Commit);
+    assert_eq!(bench.durable.recv(), Ok((A, Position(1))));
+    assert_eq!(bench.handle.load(A).expect("it loads").end(), Position(1));
+}
+
+#[test]
+fn what_waits_during_a_commit_becomes_one_commit() {
+    let bench = Bench::new(limits(), Verdict::Commit);
+    bench.append(A, 1);
+    assert_eq!(bench.entered(), [(A, 1)]);
+    for position in 1..=50 {
+        bench.append(A, position + 1);
+        bench.append(B, position);
+    }
+    assert_eq!(bench.handle.counts().queued, 101);
+    bench.give(Verdict::Commit);
+    assert_eq!(bench.entered().len(), 100);
+    bench.give(Verdict::Commit);
+    bench.handle.flush().expect("all is well");
+
+    let told: Vec<_> = bench.durable.try_iter().collect();
+    assert_eq!(
+        told,
+        [(A, Position(1)), (A, Position(51)), (B, Position(50))],
+        "once for each board and commit"
+    );
+    let counts = bench.handle.counts();
+    assert_eq!(
+        (counts.commits, counts.batches, counts.bytes),
+        (2, 101, 1_010)
+    );
+    assert_eq!(
+        (counts.queued, counts.queued_bytes, counts.failures),
+        (0, 0, 0)
+    );
+}
+
+#[test]
+fn a_group_has_bounds() {
+    let by_count = LogLimits {
+        group_batches: 3,
+        ..limits()
+    };
+    let by_bytes = LogLimits {
+        group_bytes: 25,
+        ..limits()
+    };
+    for limits in [by_count, by_bytes] {
+        let bench = Bench::new(limits, Verdict::Commit);
+        bench.append(A, 1);
+        assert_eq!(bench.entered().len(), 1);
+        for position in 2..=8 {
+            bench.append(A, position);
+        }
+        for _ in 0..4 {
+            bench.give(Verdict::Commit);
+        }
+        let groups = [bench.entered(), bench.entered(), bench.entered()];
+        assert_eq!(groups.map(|group| group.len()), [3, 3, 1]);
+        bench.writer.stop().expect("all is saved");
+    }
+}
+
+#[test]
+fn a_snapshot_is_stored_behind_its_batches_and_a_bad_one_does_no_harm() {
+    let mut bench = Bench::new(limits(), Verdict::Commit);
+    bench.append(A, 1);
+    bench.append(A, 2);
+    let snapshot = Bytes::from_static(b"everything through 2");
+    bench
+        .handle
+        .snapshot(A, Position(2), snapshot.clone())
+        .expect("there is room");
+    bench
+        .handle
+        .snapshot(A, Position(9), snapshot.clone())
+        .expect("there is room");
+    bench.append(A, 3);
+    bench.let_go();
+    bench.handle.flush().expect("all is well");
+
+    let stored = bench.handle.load(A).expect("it loads");
+    assert_eq!(
+        stored,
+        StoredBoard {
+            snapshot: Some((Position(2), snapshot)),
+            tail: vec![batch(A, 3)]
+        }
+    );
+    assert_eq!(
+        bench
+            .handle
+            .load_before(A, Position(2))
+            .expect("it loads")
+            .tail
+            .len(),
+        3
+    );
+    let counts = bench.handle.counts();
+    assert_eq!(
+        (counts.snapshots, counts.snapshot_failures, counts.queued),
+        (1, 1, 0)
+    );
+}
+
+#[test]
+fn an_epoch_opens_behind_all_that_was_queued_before() {
+    let mut bench = Bench::new(limits(), Verdict::Commit);
+    bench.append(A, 1);
+    assert_eq!(bench.entered(), [(A, 1)]);
+    bench.append(A, 2);
+    let handle = bench.handle.clone();
+    let opening = thread::spawn(move || (handle.open_epoch(A), handle.load(A)));
+    while bench.handle.waiting() < 2 {
+        thread::yield_now();
+    }
+    bench.let_go();
+    let (epoch, stored) = opening.join().expect("it ends");
+    assert_eq!(epoch.expect("it opens"), 1);
+    assert_eq!(stored.expect("it loads").end(), Position(2));
+}
+
+#[test]
+fn boards_are_made_and_found_through_the_handle() {
+    let bench = Bench::new(limits(), Verdict::Commit);
+    let new = record(BoardId([7; 16]));
+    assert_eq!(bench.handle.board(new.id).expect("it answers"), None);
+    bench.handle.create_board(new.clone()).expect("it is new");
+    assert_eq!(
+        bench.handle.board(new.id).expect("it answers"),
+        Some(new.clone())
+    );
+    assert!(matches!(
+        bench.handle.create_board(new),
+        Err(StorageError::BoardExists { .. })
+    ));
+    assert!(matches!(
+        bench.handle.open_epoch(BoardId([8; 16])),
+        Err(StorageError::UnknownBoard { .. })
+    ));
+}
