@@ -60,6 +60,7 @@ impl WebClient {
 pub(crate) fn build(workspace: &Workspace) -> Result<WebClient> {
     toolchain::ensure_wasm_target()?;
     let step = Step::start("web client");
+    let _lock = lock(&workspace.web_folder())?;
     let dist = workspace.web_folder().join("dist");
     let inputs = stamp::inputs(workspace.root())?;
     if stamp::is_current(&dist, &inputs) {
@@ -92,6 +93,17 @@ pub(crate) fn build(workspace: &Workspace) -> Result<WebClient> {
         sizes,
         taken: step.done(&detail),
     })
+}
+
+/// Waits until no other xtask works in the folder; the lock ends with the file.
+fn lock(folder: &Path) -> Result<fs::File> {
+    let open = || {
+        fs::create_dir_all(folder)?;
+        let file = fs::File::create(folder.join("lock"))?;
+        file.lock()?;
+        Ok::<_, std::io::Error>(file)
+    };
+    open().with_context(|| format!("{} cannot be locked", folder.display()))
 }
 
 /// Compiles the wasm crates and binds them to JavaScript.
