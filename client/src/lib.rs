@@ -6,6 +6,8 @@
 
 pub mod bridge;
 pub mod viewport;
+pub mod editor;
+pub mod gesture;
 pub mod outline;
 pub mod hit;
 pub mod color;
