@@ -2,36 +2,37 @@
 
 use chalkboard_client::bridge::{Command, SaveState};
 use leptos::prelude::*;
-use leptos::task::spawn_local;
 use wasm_bindgen::JsCast;
+use wasm_bindgen_futures::spawn_local;
 use web_sys::{Event, HtmlElement, MouseEvent, VisibilityState};
 
 use crate::address::{self, BoardKey, Destination};
 use crate::board;
-use crate::dialog::ClosedDialog;
+use crate::dialog::closed_dialog;
+use crate::element::{Button, block, dynamic, fixed, text};
 use crate::guest;
 use crate::icon::{Icon, icon};
 use crate::ink::Tools;
 use crate::listener::{document, listen, mark, target_element, window};
-use crate::menu::{Menu, theme_icon};
+use crate::menu::{menu, theme_icon};
 use crate::panel::{Panel, Panels};
-use crate::people::People;
+use crate::people::people;
 use crate::session::Session;
-use crate::share::Share;
-use crate::shortcuts::{self, ShortcutSheet};
-use crate::status::{Connection, SavedState};
+use crate::share::share;
+use crate::shortcuts::{self, shortcut_sheet};
+use crate::status::{connection, saved_state};
 use crate::theme::Theme;
-use crate::toast::ToastList;
-use crate::toolbar::Toolbar;
+use crate::toast::toast_list;
+use crate::toolbar::toolbar;
 use crate::worker::{Boot, Engine};
-use crate::zoom::ZoomControls;
+use crate::zoom::zoom_controls;
 
 /// Mounts the user interface and opens the board.
 pub(crate) fn mount() {
     let place = document()
         .get_element_by_id("app")
         .expect("index.html has a place for the user interface");
-    let handle = leptos::mount::mount_to(place.unchecked_into::<HtmlElement>(), App);
+    let handle = leptos::mount::mount_to(place.unchecked_into::<HtmlElement>(), app);
     // The user interface lives as long as the page.
     handle.forget();
     if let Some(boot) = document().get_element_by_id("boot") {
@@ -41,8 +42,7 @@ pub(crate) fn mount() {
 }
 
 /// Everything around the board.
-#[component]
-fn App() -> impl IntoView {
+fn app() -> AnyView {
     let boot = Boot::take();
     let session = Session::new();
     let engine = Engine::connect(
@@ -54,65 +54,56 @@ fn App() -> impl IntoView {
     board::connect(engine, session);
     watch_page(engine, session);
     let theme = Theme::follow(engine);
-    let tools = Tools::load(engine);
+    let tools = Tools::load(engine, theme);
     let panels = Panels::watch();
     shortcuts::connect(engine, session, tools, panels);
     let key = RwSignal::new(None);
     open(engine, session, boot, key);
 
-    view! {
-        <div class="chrome" on:mousedown=|event| keep_focus(&event)>
-            <div class="corner top left">
-                <div class="island">
-                    <Menu engine session panels theme/>
-                    <SavedState session/>
-                </div>
-                <Connection engine session/>
-            </div>
-            <div class="corner top right">
-                <div class="island">
-                    <People engine session panels/>
-                    <Share session panels key/>
-                </div>
-            </div>
-            <ToastList toasts=session.toasts/>
-            <Toolbar engine session tools panels/>
-            <div class="corner bottom left">
-                <div class="island">
-                    <ZoomControls engine session prefix=""/>
-                </div>
-            </div>
-            <div class="corner bottom right">
-                <div class="island">
-                    <button
-                        type="button"
-                        class="tool"
-                        aria-label=move || format!("Theme: {}", theme.choice().label())
-                        data-tip=move || format!("Theme: {}", theme.choice().label())
-                        data-testid="theme"
-                        on:click=move |_| theme.choose(theme.choice().next())
-                    >
-                        {move || icon(theme_icon(theme.choice()))}
-                    </button>
-                    <button
-                        type="button"
-                        class="tool"
-                        id=Panel::Shortcuts.trigger()
-                        aria-label="Keyboard shortcuts"
-                        aria-haspopup="dialog"
-                        data-tip="Shortcuts"
-                        data-key="?"
-                        data-testid="help"
-                        on:click=move |_| panels.toggle(Panel::Shortcuts)
-                    >
-                        {icon(Icon::Help)}
-                    </button>
-                </div>
-            </div>
-            <ShortcutSheet panels/>
-            <ClosedDialog session/>
-        </div>
-    }
+    let theme_label = text(move || format!("Theme: {}", theme.choice().label()));
+    let theme_button = Button::new("tool", "theme")
+        .tip(theme_label)
+        .child(dynamic(move || vec![icon(theme_icon(theme.choice()))]))
+        .on_press(move || theme.choose(theme.choice().next()));
+    let help = Button::new("tool", "help")
+        .tip(fixed("Shortcuts"))
+        .key("?")
+        .icon(Icon::Help);
+    let parts = vec![
+        block(
+            "corner top left",
+            vec![
+                block(
+                    "island",
+                    vec![menu(engine, session, panels, theme), saved_state(session)],
+                ),
+                connection(engine, session),
+            ],
+        ),
+        block(
+            "corner top right",
+            vec![block(
+                "island",
+                vec![people(engine, session, panels), share(session, panels, key)],
+            )],
+        ),
+        toast_list(session.toasts),
+        toolbar(engine, session, tools, panels),
+        block(
+            "corner bottom left",
+            vec![block("island", vec![zoom_controls(engine, session, "")])],
+        ),
+        block(
+            "corner bottom right",
+            vec![block(
+                "island",
+                vec![theme_button, panels.trigger(help, Panel::Shortcuts)],
+            )],
+        ),
+        shortcut_sheet(panels),
+        closed_dialog(session),
+    ];
+    view! { <div class="chrome" on:mousedown=|event| keep_focus(&event)>{parts}</div> }.into_any()
 }
 
 /// Opens the board that the address names, or the one that the server has just made.
@@ -152,7 +143,7 @@ fn watch_page(engine: Engine, session: Session) {
         ));
     });
     listen(&window(), "online", move |_: Event| {
-        engine.send(Command::NetworkOnline)
+        engine.send(Command::NetworkOnline);
     });
     listen(&window(), "beforeunload", move |event: Event| {
         if matches!(session.saved.get_untracked(), SaveState::Local { .. }) {

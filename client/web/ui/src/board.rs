@@ -12,6 +12,7 @@ use wasm_bindgen::prelude::{Closure, wasm_bindgen};
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{Event, HtmlCanvasElement, PointerEvent, ResizeObserver, WheelEvent};
 
+use crate::element::watch;
 use crate::listener::{document, listen, window};
 use crate::session::Session;
 use crate::worker::{Engine, has};
@@ -53,7 +54,7 @@ pub(crate) fn connect(engine: Engine, session: Session) {
         // `touchmove`: else iPadOS takes pen strokes for handwriting; `gesture*`: else Safari zooms the page.
         listen(&canvas, kind, |event: Event| event.prevent_default());
     }
-    Effect::new(move |_| {
+    watch(move || {
         let _ = web_sys::HtmlElement::style(&canvas)
             .set_property("cursor", &cursor(session.pointer.get()));
     });
@@ -87,7 +88,11 @@ fn watch_size(canvas: &HtmlCanvasElement, engine: Engine) {
 /// Reports when the page's density changes (browser zoom, another monitor): a media query names one density, so a new
 /// one is asked after each change.
 fn watch_density(report: impl Fn() + Clone + 'static) {
-    let query = format!("(resolution: {}dppx)", window().device_pixel_ratio());
+    let density = js_sys::Number::from(window().device_pixel_ratio());
+    let density = density
+        .to_string_with_radix(10)
+        .map_or_else(|_| String::new(), String::from);
+    let query = format!("(resolution: {density}dppx)");
     let Ok(Some(list)) = window().match_media(&query) else {
         return;
     };
@@ -129,7 +134,7 @@ fn watch_pointers(canvas: &HtmlCanvasElement, engine: Engine) {
     };
     if raw {
         listen(canvas, "pointerrawupdate", move |event: PointerEvent| {
-            on_move(&event)
+            on_move(&event);
         });
     }
     listen(canvas, "pointermove", move |event: PointerEvent| {
@@ -144,7 +149,7 @@ fn watch_pointers(canvas: &HtmlCanvasElement, engine: Engine) {
         ("pointerleave", PointerPhase::Leave),
     ] {
         listen(canvas, kind, move |event: PointerEvent| {
-            send(engine, &event, phase)
+            send(engine, &event, phase);
         });
     }
 }
@@ -264,20 +269,18 @@ fn cursor(shape: PointerShape) -> String {
     }
 }
 
-/// A ring that shows on light and dark.
+/// A ring that shows on light and dark. Drawn at twice its size, so that every length is a whole number.
 fn ring(diameter: u8) -> String {
     let size = u32::from(diameter) + 4;
-    let middle = f64::from(size) / 2.0;
-    let radius = f64::from(diameter) / 2.0;
-    let circle = |color: &str, width: f64| {
+    let (twice, hot) = (size * 2, size / 2);
+    let circle = |color: &str, width: u32| {
         format!(
-            "<circle cx='{middle}' cy='{middle}' r='{radius}' fill='none' stroke='{color}' stroke-width='{width}'/>"
+            "<circle cx='{size}' cy='{size}' r='{diameter}' fill='none' stroke='{color}' stroke-width='{width}'/>"
         )
     };
-    let (halo, line) = (circle("white", 3.0), circle("%23333", 1.25));
-    let hot = size / 2;
+    let (halo, line) = (circle("white", 6), circle("%23333", 3));
     format!(
-        "url(\"data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' width='{size}' height='{size}'>{halo}{line}\
-         </svg>\") {hot} {hot}, crosshair"
+        "url(\"data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' width='{size}' height='{size}' \
+         viewBox='0 0 {twice} {twice}'>{halo}{line}</svg>\") {hot} {hot}, crosshair"
     )
 }

@@ -2,33 +2,37 @@
 
 use chalkboard_client::bridge::ConnectionState;
 use leptos::prelude::*;
-use web_sys::Event;
+use wasm_bindgen::JsCast;
+use web_sys::{Event, HtmlDialogElement};
 
 use crate::address;
+use crate::element::{Button, block, flag, text, when};
 use crate::icon::logo;
+use crate::listener::document;
 use crate::session::Session;
 
-/// A modal dialog for as long as it is in the page.
-#[component]
-pub(crate) fn Dialog(
-    /// What it is, for screen readers.
-    label: &'static str,
-    /// Style sheet class and test id.
+/// A modal dialog for as long as it is in the page. `class` is its test id, too; `on_close` is called as the person
+/// wants it closed: one that does nothing makes the dialog stay.
+pub(crate) fn dialog(
     class: &'static str,
-    /// Called as the person wants it closed; one that does nothing makes the dialog stay.
+    label: &'static str,
     on_close: impl Fn() + Copy + 'static,
-    children: Children,
-) -> impl IntoView {
-    let element = NodeRef::<leptos::html::Dialog>::new();
-    Effect::new(move |_| {
-        if let Some(element) = element.get() {
-            // Fails only for one that is open already.
+    content: Vec<AnyView>,
+) -> AnyView {
+    queue_microtask(|| {
+        let element = document()
+            .query_selector("dialog:not([open])")
+            .ok()
+            .flatten();
+        if let Some(element) =
+            element.and_then(|element| element.dyn_into::<HtmlDialogElement>().ok())
+        {
+            // Fails only for one that has left the page.
             let _ = element.show_modal();
         }
     });
     view! {
         <dialog
-            node_ref=element
             class=class
             aria-label=label
             data-testid=class
@@ -43,40 +47,39 @@ pub(crate) fn Dialog(
                 }
             }
         >
-            <div class="sheet">{children()}</div>
+            {block("sheet", content)}
         </dialog>
     }
+    .into_any()
 }
 
 /// Says why there is no board here, and what to do next.
-#[component]
-pub(crate) fn ClosedDialog(session: Session) -> impl IntoView {
-    let reason = Memo::new(move |_| match session.connection.get() {
-        ConnectionState::Closed(text) => Some(text),
-        _ => None,
+pub(crate) fn closed_dialog(session: Session) -> AnyView {
+    let is_closed = flag(move || matches!(session.connection.get(), ConnectionState::Closed(_)));
+    let reason = text(move || match session.connection.get() {
+        ConnectionState::Closed(reason) => reason,
+        _ => String::new(),
     });
-    move || {
-        reason.get().map(|text| {
+    when(is_closed, move || {
+        let content = vec![
+            logo(),
             view! {
-                <Dialog label="This board is not open" class="closed" on_close=|| ()>
-                    {logo()}
-                    <h1>"This board is not open"</h1>
-                    <p data-testid="closed-reason">{text}</p>
-                    <div class="actions">
-                        <button type="button" class="plain" data-testid="retry" on:click=|_| address::reload()>
-                            "Try again"
-                        </button>
-                        <button
-                            type="button"
-                            class="primary"
-                            data-testid="new-board"
-                            on:click=|_| address::go_to_new_board()
-                        >
-                            "New board"
-                        </button>
-                    </div>
-                </Dialog>
+                <h1>"This board is not open"</h1>
+                <p data-testid="closed-reason">{reason}</p>
             }
-        })
-    }
+            .into_any(),
+            block(
+                "actions",
+                vec![
+                    Button::new("plain", "retry")
+                        .text("Try again")
+                        .on_press(address::reload),
+                    Button::new("primary", "new-board")
+                        .text("New board")
+                        .on_press(address::go_to_new_board),
+                ],
+            ),
+        ];
+        dialog("closed", "This board is not open", || (), content)
+    })
 }

@@ -58,11 +58,13 @@ pub(crate) fn tidy(text: &str) -> Option<String> {
 
 /// Up to two letters that stand for a name.
 pub(crate) fn initials(name: &str) -> String {
-    let words = name.split_whitespace().take(2);
-    words
+    let letters: String = name
+        .split_whitespace()
+        .take(2)
         .filter_map(|word| word.chars().next())
-        .flat_map(char::to_uppercase)
-        .collect()
+        .collect();
+    // The browser knows every script's capitals; a table of our own would be downloaded.
+    js_sys::JsString::from(letters).to_upper_case().into()
 }
 
 /// One of them at random.

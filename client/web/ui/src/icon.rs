@@ -37,13 +37,17 @@ pub(crate) enum Icon {
 }
 
 /// The icon as an element that screen readers skip.
-pub(crate) fn icon(icon: Icon) -> impl IntoView {
-    view! { <svg class="icon" viewBox="0 0 24 24" aria-hidden="true" inner_html=drawing(icon)></svg> }
+pub(crate) fn icon(icon: Icon) -> AnyView {
+    svg("icon", "0 0 24 24", drawing(icon))
 }
 
 /// The mark of the project.
-pub(crate) fn logo() -> impl IntoView {
-    view! { <svg class="logo" viewBox="0 0 32 32" aria-hidden="true" inner_html=LOGO></svg> }
+pub(crate) fn logo() -> AnyView {
+    svg("logo", "0 0 32 32", LOGO)
+}
+
+fn svg(class: &'static str, area: &'static str, drawing: &'static str) -> AnyView {
+    view! { <svg class=class viewBox=area aria-hidden="true" inner_html=drawing></svg> }.into_any()
 }
 
 const LOGO: &str = r##"<rect width="32" height="32" rx="9" fill="#14725c"/><path d="M7.5 19.5c2.2-6.6 5.4-9.6 6.9-8.6 2.3 1.5-2.7 9 .2 9.9 2.3.7 3.6-5.4 5.9-4.9 1.5.4.5 3.2 4 2.3" fill="none" stroke="#fff" stroke-width="2.9" stroke-linecap="round" stroke-linejoin="round"/>"##;

@@ -1,10 +1,13 @@
 //! The chosen tool and the ink of each drawing tool, remembered between visits and told to the engine.
 
 use chalkboard_client::bridge::{Command, ToolKind};
+use chalkboard_client::color;
 use leptos::prelude::*;
 
+use crate::element::watch;
 use crate::palette::{self, HIGHLIGHTER, HIGHLIGHTER_WIDTHS, PEN, PEN_WIDTHS, Swatch};
 use crate::settings;
+use crate::theme::Theme;
 use crate::worker::Engine;
 
 /// Colour and width of a drawing tool.
@@ -56,14 +59,15 @@ impl InkTool {
         }
     }
 
-    /// The remembered nib, or a good first one: stored as `rrggbb width`.
+    /// The remembered nib, or a good first one: stored as `rrggbb width`; all widths on offer are whole numbers.
     fn load(self) -> Nib {
         let stored = settings::load(self.key()).unwrap_or_default();
         let mut parts = stored.split(' ');
         let color = parts.next().and_then(palette::parse);
         let width = parts
             .next()
-            .and_then(|width| width.parse().ok())
+            .and_then(|width| width.parse::<u8>().ok())
+            .map(f32::from)
             .filter(|width| self.widths().contains(width));
         Nib {
             color: color.unwrap_or(self.colors()[0].color),
@@ -79,13 +83,14 @@ pub(crate) struct Tools {
     pub(crate) tool: RwSignal<ToolKind>,
     /// The drawing tool in hand, or the last one that was; what the colours and widths apply to.
     pub(crate) ink_tool: RwSignal<InkTool>,
+    theme: Theme,
     pen: RwSignal<Nib>,
     highlighter: RwSignal<Nib>,
 }
 
 impl Tools {
     /// As they were left at the last visit; changes are remembered and sent to the engine.
-    pub(crate) fn load(engine: Engine) -> Self {
+    pub(crate) fn load(engine: Engine, theme: Theme) -> Self {
         let stored = settings::load("tool");
         let ink_tool = if stored.as_deref() == Some("highlighter") {
             InkTool::Highlighter
@@ -96,11 +101,12 @@ impl Tools {
             // Nobody wants to come back with an eraser in hand.
             tool: RwSignal::new(ink_tool.kind()),
             ink_tool: RwSignal::new(ink_tool),
+            theme,
             pen: RwSignal::new(InkTool::Pen.load()),
             highlighter: RwSignal::new(InkTool::Highlighter.load()),
         };
-        Effect::new(move |_| engine.send(Command::SelectTool(tools.tool.get())));
-        Effect::new(move |_| {
+        watch(move || engine.send(Command::SelectTool(tools.tool.get())));
+        watch(move || {
             let nib = tools.nib();
             engine.send(Command::SetColor(nib.color));
             engine.send(Command::SetWidth(nib.width));
@@ -136,6 +142,11 @@ impl Tools {
         self.signal(ink_tool).get()
     }
 
+    /// An ink colour as it shows on the board, for style sheets; reactive.
+    pub(crate) fn shown(self, color: u32) -> String {
+        palette::css(color::shown(color, self.theme.is_dark()))
+    }
+
     /// Changes the colour, and takes the drawing tool in hand: who picks a colour wants to draw with it.
     pub(crate) fn set_color(self, color: u32) {
         self.change(|nib| nib.color = color);
@@ -150,7 +161,10 @@ impl Tools {
         let ink_tool = self.ink_tool.get_untracked();
         let mut nib = self.signal(ink_tool).get_untracked();
         change(&mut nib);
-        settings::store(ink_tool.key(), &format!("{:06x} {}", nib.color, nib.width));
+        settings::store(
+            ink_tool.key(),
+            &format!("{:06x} {}", nib.color, nib.width as u8),
+        );
         self.signal(ink_tool).set(nib);
         self.select(ink_tool.kind());
     }

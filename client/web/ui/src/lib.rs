@@ -5,15 +5,11 @@
 //! arrives; [`worker`] takes it over. What the engine reports lands in [`session`] as signals, what a person
 //! does leaves through [`worker::Engine::send`].
 
-#![expect(
-    unreachable_pub,
-    reason = "leptos' component macro declares its functions `pub`"
-)]
-
 mod address;
 mod app;
 mod board;
 mod dialog;
+mod element;
 mod guest;
 mod icon;
 mod ink;

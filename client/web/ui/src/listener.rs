@@ -78,6 +78,13 @@ pub(crate) fn mark(name: &str) {
     }
 }
 
+/// Is the page so narrow that the style sheet shows its small form?
+pub(crate) fn is_small_screen() -> bool {
+    document()
+        .document_element()
+        .is_some_and(|root| root.client_width() < 800)
+}
+
 /// The element that an event happened on.
 pub(crate) fn target_element(event: &web_sys::Event) -> Option<Element> {
     event.target()?.dyn_into().ok()

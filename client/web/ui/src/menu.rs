@@ -4,107 +4,82 @@ use chalkboard_client::bridge::Command;
 use leptos::prelude::*;
 
 use crate::address;
+use crate::element::{Button, block, fixed, flag, group, markup, span, watch};
 use crate::icon::{Icon, icon, logo};
-use crate::panel::{Panel, Panels, Popover};
+use crate::panel::{Panel, Panels};
 use crate::session::Session;
 use crate::theme::{Choice, Theme};
 use crate::worker::Engine;
-use crate::zoom::ZoomControls;
+use crate::zoom::zoom_controls;
 
 /// The logo, its menu.
-#[component]
-pub(crate) fn Menu(
-    engine: Engine,
-    session: Session,
-    panels: Panels,
-    theme: Theme,
-) -> impl IntoView {
+pub(crate) fn menu(engine: Engine, session: Session, panels: Panels, theme: Theme) -> AnyView {
     let cursors = RwSignal::new(true);
-    Effect::new(move |_| engine.send(Command::ShowCursors(cursors.get())));
-    view! {
-        <div class="anchor">
-            <button
-                type="button"
-                class="brand"
-                id=Panel::Menu.trigger()
-                data-testid="menu"
-                aria-label="Chalkboard menu"
-                aria-haspopup="dialog"
-                aria-expanded=move || panels.is_open(Panel::Menu).to_string()
-                on:click=move |_| panels.toggle(Panel::Menu)
-            >
-                {logo()}
-                <span class="wordmark">"Chalkboard"</span>
-                {icon(Icon::Chevron)}
-            </button>
-            <Popover panels panel=Panel::Menu label="Menu" class="menu">
-                <button type="button" class="row" data-testid="menu-new" on:click=|_| address::go_to_new_board()>
-                    {icon(Icon::Page)}
-                    "New board"
-                </button>
-                <button
-                    type="button"
-                    class="row"
-                    data-testid="menu-picture"
-                    on:click=move |_| {
-                        engine.send(Command::TakePicture);
-                        panels.close();
-                    }
-                >
-                    {icon(Icon::Picture)}
-                    "Save view as PNG"
-                </button>
-                <button
-                    type="button"
-                    class="row"
-                    role="switch"
-                    data-testid="menu-cursors"
-                    aria-checked=move || cursors.get().to_string()
-                    on:click=move |_| cursors.update(|shown| *shown = !*shown)
-                >
-                    {icon(Icon::Cursor)}
-                    "Other people's cursors"
-                    <span class="switch"></span>
-                </button>
-                <hr/>
-                <div class="row-label">"Theme"</div>
-                <div class="segments" role="radiogroup" aria-label="Theme">
-                    {Choice::ALL
-                        .into_iter()
-                        .map(|choice| {
-                            view! {
-                                <button
-                                    type="button"
-                                    role="radio"
-                                    data-testid=format!("theme-{}", choice.key())
-                                    aria-checked=move || (theme.choice() == choice).to_string()
-                                    on:click=move |_| theme.choose(choice)
-                                >
-                                    {icon(theme_icon(choice))}
-                                    {choice.label()}
-                                </button>
-                            }
-                        })
-                        .collect_view()}
-                </div>
-                <div class="small-only">
-                    <div class="row-label">"Zoom"</div>
-                    <ZoomControls engine session prefix="menu-"/>
-                </div>
-                <hr/>
-                <button
-                    type="button"
-                    class="row"
-                    data-testid="menu-shortcuts"
-                    on:click=move |_| panels.toggle(Panel::Shortcuts)
-                >
-                    {icon(Icon::Help)}
-                    "Keyboard shortcuts"
-                    <kbd>"?"</kbd>
-                </button>
-            </Popover>
-        </div>
-    }
+    watch(move || engine.send(Command::ShowCursors(cursors.get())));
+    let brand = Button::new("brand", "menu")
+        .label(fixed("Chalkboard menu"))
+        .child(logo())
+        .child(span("wordmark", fixed("Chalkboard")))
+        .icon(Icon::Chevron);
+    let content = move || {
+        vec![
+            Button::new("row", "menu-new")
+                .icon(Icon::Page)
+                .text("New board")
+                .on_press(address::go_to_new_board),
+            Button::new("row", "menu-picture")
+                .icon(Icon::Picture)
+                .text("Save view as PNG")
+                .on_press(move || {
+                    engine.send(Command::TakePicture);
+                    panels.close();
+                }),
+            Button::new("row", "menu-cursors")
+                .checked("switch", cursors.into())
+                .icon(Icon::Cursor)
+                .text("Other people's cursors")
+                .child(span("switch", fixed("")))
+                .on_press(move || cursors.set(!cursors.get_untracked())),
+            markup("<hr><div class=row-label>Theme</div>".to_owned()),
+            group(
+                "segments",
+                "radiogroup",
+                "Theme",
+                Choice::ALL
+                    .into_iter()
+                    .map(|choice| theme_button(theme, choice))
+                    .collect(),
+            ),
+            block(
+                "small-only",
+                vec![
+                    markup("<div class=row-label>Zoom</div>".to_owned()),
+                    zoom_controls(engine, session, "menu-"),
+                ],
+            ),
+            markup("<hr>".to_owned()),
+            Button::new("row", "menu-shortcuts")
+                .icon(Icon::Help)
+                .text("Keyboard shortcuts")
+                .child(markup("<kbd>?</kbd>".to_owned()))
+                .on_press(move || panels.toggle(Panel::Shortcuts)),
+        ]
+    };
+    block(
+        "anchor",
+        vec![
+            panels.trigger(brand, Panel::Menu),
+            panels.popover(Panel::Menu, "popover island menu", "Menu", content),
+        ],
+    )
+}
+
+fn theme_button(theme: Theme, choice: Choice) -> AnyView {
+    Button::new("", format!("theme-{}", choice.key()))
+        .checked("radio", flag(move || theme.choice() == choice))
+        .child(icon(theme_icon(choice)))
+        .text(choice.label())
+        .on_press(move || theme.choose(choice))
 }
 
 /// The icon of a theme.

@@ -1,9 +1,7 @@
-//! Colours and nib widths on offer. All colours are 0xRRGGBB and were chosen to hold on a light and a dark board.
+//! Colours and nib widths on offer. All colours are 0xRRGGBB as they show on a light board; how they show on a dark one
+//! is [`chalkboard_client::color`]'s business.
 
 use crate::guest::pick;
-
-/// Black on a light board; the engine draws it as chalk white on a dark one.
-pub(crate) const INK: u32 = 0x1f_2328;
 
 /// A colour and what people call it.
 pub(crate) struct Swatch {
@@ -19,7 +17,7 @@ const fn swatch(color: u32, name: &'static str) -> Swatch {
 
 /// Colours of the pen.
 pub(crate) const PEN: [Swatch; 8] = [
-    swatch(INK, "Ink"),
+    swatch(0x1f_2328, "Ink"),
     swatch(0xe0_3e3e, "Red"),
     swatch(0xf2_7a1a, "Orange"),
     swatch(0xf0_b400, "Yellow"),
@@ -73,19 +71,4 @@ pub(crate) fn parse(text: &str) -> Option<u32> {
         return None;
     }
     u32::from_str_radix(digits, 16).ok()
-}
-
-/// How a colour shows in the chrome: ink follows the theme as it does on the board.
-pub(crate) fn shown(color: u32) -> String {
-    if color == INK {
-        "var(--ink)".to_owned()
-    } else {
-        css(color)
-    }
-}
-
-/// Is white text hard to read on this colour? By ITU-R BT.601 luma.
-pub(crate) fn is_bright(color: u32) -> bool {
-    let [_, red, green, blue] = color.to_be_bytes().map(u32::from);
-    (red * 299 + green * 587 + blue * 114) / 1000 > 160
 }

@@ -4,6 +4,7 @@ use leptos::prelude::*;
 use wasm_bindgen::JsCast;
 use web_sys::{HtmlElement, PointerEvent};
 
+use crate::element::{Button, flag, focus_soon, when};
 use crate::listener::{document, listen_first, target_element};
 
 /// Everything that opens.
@@ -23,7 +24,7 @@ pub(crate) enum Panel {
 
 impl Panel {
     /// Id of the button that opens it; focus goes back there.
-    pub(crate) fn trigger(self) -> &'static str {
+    fn trigger(self) -> &'static str {
         match self {
             Self::Menu => "menu-trigger",
             Self::Ink => "ink-trigger",
@@ -64,12 +65,11 @@ impl Panels {
 
     /// Opens it instead of any other, or closes it.
     pub(crate) fn toggle(self, panel: Panel) {
-        self.0.update(|open| {
-            *open = if *open == Some(panel) {
-                None
-            } else {
-                Some(panel)
-            }
+        let open = self.0.get_untracked();
+        self.0.set(if open == Some(panel) {
+            None
+        } else {
+            Some(panel)
         });
     }
 
@@ -90,37 +90,30 @@ impl Panels {
         }
         self.close()
     }
+
+    /// Makes a button open a panel.
+    pub(crate) fn trigger(self, button: Button, panel: Panel) -> AnyView {
+        button
+            .opens(panel.trigger(), flag(move || self.is_open(panel)))
+            .on_press(move || self.toggle(panel))
+    }
+
+    /// A panel that hangs on its button, while it is open. It takes the focus as it opens. `class` places it.
+    pub(crate) fn popover(
+        self,
+        panel: Panel,
+        class: &'static str,
+        label: &'static str,
+        content: impl Fn() -> Vec<AnyView> + Send + Sync + 'static,
+    ) -> AnyView {
+        when(flag(move || self.is_open(panel)), move || {
+            focus_soon(".popover.island");
+            popover_view(class, label, content())
+        })
+    }
 }
 
-/// A panel that hangs on its button, while it is open. It takes the focus as it opens.
-#[component]
-pub(crate) fn Popover(
-    panels: Panels,
-    panel: Panel,
-    /// What it is, for screen readers.
-    label: &'static str,
-    /// Style sheet class that places it.
-    class: &'static str,
-    children: ChildrenFn,
-) -> impl IntoView {
-    let element = NodeRef::<leptos::html::Div>::new();
-    Effect::new(move |_| {
-        if let Some(element) = element.get() {
-            let _ = element.focus();
-        }
-    });
-    view! {
-        <Show when=move || panels.is_open(panel)>
-            <div
-                node_ref=element
-                class=format!("popover island {class}")
-                role="dialog"
-                aria-label=label
-                tabindex="-1"
-                data-testid=format!("panel-{class}")
-            >
-                {children()}
-            </div>
-        </Show>
-    }
+fn popover_view(class: &'static str, label: &'static str, content: Vec<AnyView>) -> AnyView {
+    view! { <div class=class role="dialog" aria-label=label tabindex="-1">{content}</div> }
+        .into_any()
 }

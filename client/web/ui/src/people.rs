@@ -1,169 +1,162 @@
 //! Who is here: faces at the top right, the list behind them, and one's own name in it.
 
 use chalkboard_client::bridge::{Command, Person};
+use chalkboard_client::color;
 use leptos::prelude::*;
 use wasm_bindgen::JsCast;
-use web_sys::{HtmlInputElement, KeyboardEvent};
+use web_sys::{Event, HtmlInputElement, KeyboardEvent};
 
+use crate::element::{Button, block, dynamic, fixed, flag, span, text, when};
 use crate::guest;
 use crate::icon::{Icon, icon};
+use crate::listener::{is_small_screen, target_element};
 use crate::palette;
-use crate::panel::{Panel, Panels, Popover};
+use crate::panel::{Panel, Panels};
 use crate::session::Session;
 use crate::worker::Engine;
 
 /// Faces side by side; the others become a number.
 const FACES_MAX: usize = 4;
+/// The same on a phone.
+const FACES_SMALL_MAX: usize = 2;
 /// Rows of the list; a crowd of thousands would only slow the page down.
 const ROWS_MAX: usize = 200;
 
 /// The faces and the list.
-#[component]
-pub(crate) fn People(engine: Engine, session: Session, panels: Panels) -> impl IntoView {
-    let count = Memo::new(move |_| session.people.with(Vec::len));
-    let faces = move || {
-        let shown = if count.get() > FACES_MAX {
-            FACES_MAX - 1
-        } else {
-            FACES_MAX
-        };
-        session
-            .people
-            .with(|people| people.iter().take(shown).map(face).collect_view())
-    };
-    let more = move || {
-        let count = count.get();
-        (count > FACES_MAX).then(
-            || view! { <span class="face more">{format!("+{}", count - FACES_MAX + 1)}</span> },
-        )
-    };
-    let label = move || match count.get() {
+pub(crate) fn people(engine: Engine, session: Session, panels: Panels) -> AnyView {
+    let count = move || session.people.with(Vec::len);
+    let label = text(move || match count() {
         1 => "1 person on this board".to_owned(),
         count => format!("{count} people on this board"),
-    };
-    view! {
-        <Show when=move || { count.get() > 0 }>
-            <div class="anchor">
-                <button
-                    type="button"
-                    class="faces"
-                    id=Panel::People.trigger()
-                    data-testid="people"
-                    aria-label=label
-                    aria-haspopup="dialog"
-                    aria-expanded=move || panels.is_open(Panel::People).to_string()
-                    on:click=move |_| panels.toggle(Panel::People)
-                >
-                    {faces}
-                    {more}
-                    <span class="unseen" data-testid="people-count">{count}</span>
-                </button>
-                <Popover panels panel=Panel::People label="People on this board" class="people">
-                    <div class="row-label">{label}</div>
-                    <ul>
-                        <Myself engine session/>
-                        {move || {
-                            session
-                                .people
-                                .with(|people| people.iter().filter(|person| !person.me).take(ROWS_MAX).map(row).collect_view())
-                        }}
-                    </ul>
-                    {move || {
-                        let hidden = count.get().saturating_sub(ROWS_MAX + 1);
-                        (hidden > 0).then(|| view! { <div class="row-label">{format!("and {hidden} more")}</div> })
-                    }}
-                </Popover>
-            </div>
-        </Show>
-    }
-}
-
-fn face(person: &Person) -> impl IntoView + use<> {
-    view! {
-        <span
-            class="face"
-            class:bright=palette::is_bright(person.color)
-            style=format!("--face: {}", palette::css(person.color))
-            title=person.name.clone()
-        >
-            {guest::initials(&person.name)}
-        </span>
-    }
-}
-
-fn row(person: &Person) -> impl IntoView + use<> {
-    view! {
-        <li>
-            {face(person)}
-            <span class="name">{person.name.clone()}</span>
-            {(!person.can_edit).then(view_only_mark)}
-        </li>
-    }
-}
-
-fn view_only_mark() -> impl IntoView {
-    view! { <span class="mark" title="View only">{icon(Icon::Eye)}<span class="unseen">"View only"</span></span> }
-}
-
-/// The first row: this person, whose name can be changed in place.
-#[component]
-fn Myself(engine: Engine, session: Session) -> impl IntoView {
-    let me = Memo::new(move |_| {
-        session
-            .people
-            .with(|people| people.iter().find(|person| person.me).cloned())
     });
-    let commit = move |input: &HtmlInputElement| {
-        let present = me
-            .with_untracked(|me| me.as_ref().map(|me| me.name.clone()))
-            .unwrap_or_default();
+    when(flag(move || count() > 0), move || {
+        let number = view! { <span class="unseen" data-testid="people-count">{text(move || count().to_string())}</span> };
+        let button = Button::new("faces", "people")
+            .label(label)
+            .child(dynamic(move || session.people.with(|people| faces(people))))
+            .child(number.into_any());
+        let list = move || {
+            let rows = dynamic(move || session.people.with(|people| rows(engine, people)));
+            vec![
+                span("row-label", label),
+                view! { <ul>{rows}</ul> }.into_any(),
+            ]
+        };
+        block(
+            "anchor",
+            vec![
+                panels.trigger(button, Panel::People),
+                panels.popover(
+                    Panel::People,
+                    "popover island people",
+                    "People on this board",
+                    list,
+                ),
+            ],
+        )
+    })
+}
+
+fn faces(people: &[Person]) -> Vec<AnyView> {
+    let room = if is_small_screen() {
+        FACES_SMALL_MAX
+    } else {
+        FACES_MAX
+    };
+    let shown = if people.len() > room { room - 1 } else { room };
+    let mut faces: Vec<AnyView> = people.iter().take(shown).map(face).collect();
+    if people.len() > shown {
+        faces.push(span(
+            "face more",
+            fixed(&format!("+{}", people.len() - shown)),
+        ));
+    }
+    faces
+}
+
+fn rows(engine: Engine, people: &[Person]) -> Vec<AnyView> {
+    let mut rows: Vec<AnyView> = people
+        .iter()
+        .take(ROWS_MAX)
+        .map(|person| row(engine, person))
+        .collect();
+    if people.len() > ROWS_MAX {
+        rows.push(span(
+            "row-label",
+            fixed(&format!("and {} more", people.len() - ROWS_MAX)),
+        ));
+    }
+    rows
+}
+
+fn face(person: &Person) -> AnyView {
+    let style = format!(
+        "--face:{};color:{}",
+        palette::css(person.color),
+        palette::css(color::text_on(person.color))
+    );
+    view! { <span class="face" style=style title=person.name.clone()>{guest::initials(&person.name)}</span> }.into_any()
+}
+
+fn row(engine: Engine, person: &Person) -> AnyView {
+    let mut parts = vec![face(person)];
+    if person.me {
+        parts.push(name_field(engine, &person.name));
+        parts.push(span("mark", fixed("you")));
+    } else {
+        parts.push(span("name", fixed(&person.name)));
+    }
+    if !person.can_edit {
+        parts.push(icon(Icon::Eye));
+        parts.push(span("unseen", fixed("View only")));
+    }
+    view! { <li>{parts}</li> }.into_any()
+}
+
+/// One's own name, which can be changed in place.
+fn name_field(engine: Engine, present: &str) -> AnyView {
+    let unchanged = present.to_owned();
+    let commit = move |event: Event| {
+        let Some(input) = input_of(&event) else {
+            return;
+        };
         match guest::tidy(&input.value()) {
-            Some(name) if name != present => {
+            Some(name) if name != unchanged => {
                 guest::remember_name(&name);
+                input.set_value(&name);
                 engine.send(Command::Rename(name));
             }
             // Nothing new, or nothing at all: as it was.
-            _ => input.set_value(&present),
+            _ => input.set_value(&unchanged),
+        }
+    };
+    let leave_on_enter = |event: KeyboardEvent| {
+        if event.key() == "Enter"
+            && let Some(input) = input_of(&event)
+        {
+            // Leaving the field commits it.
+            let _ = input.blur();
         }
     };
     view! {
-        {move || {
-            me.get().map(|me| {
-                view! {
-                    <li>
-                        {face(&me)}
-                        <label class="name-field">
-                            <input
-                                type="text"
-                                aria-label="Your name"
-                                data-testid="my-name"
-                                maxlength=guest::NAME_CHARS_MAX.to_string()
-                                autocomplete="off"
-                                spellcheck="false"
-                                prop:value=me.name
-                                on:change=move |event| {
-                                    if let Some(input) = input_of(event.target()) {
-                                        commit(&input);
-                                    }
-                                }
-                                on:keydown=move |event: KeyboardEvent| {
-                                    if event.key() == "Enter" && let Some(input) = input_of(event.target()) {
-                                        // Leaving the field commits it.
-                                        let _ = input.blur();
-                                    }
-                                }
-                            />
-                            {icon(Icon::Rename)}
-                        </label>
-                        <span class="mark">"you"</span>
-                        {(!me.can_edit).then(view_only_mark)}
-                    </li>
-                }
-            })
-        }}
+        <label class="name-field">
+            <input
+                type="text"
+                aria-label="Your name"
+                data-testid="my-name"
+                maxlength=guest::NAME_CHARS_MAX.to_string()
+                autocomplete="off"
+                spellcheck="false"
+                prop:value=present.to_owned()
+                on:change=commit
+                on:keydown=leave_on_enter
+            />
+            {icon(Icon::Rename)}
+        </label>
     }
+    .into_any()
 }
 
-fn input_of(target: Option<web_sys::EventTarget>) -> Option<HtmlInputElement> {
-    target?.dyn_into().ok()
+fn input_of(event: &Event) -> Option<HtmlInputElement> {
+    target_element(event)?.dyn_into().ok()
 }

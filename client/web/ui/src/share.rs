@@ -2,95 +2,96 @@
 
 use std::time::Duration;
 
-use js_sys::Reflect;
+use js_sys::{Function, Reflect};
 use leptos::prelude::*;
-use leptos::task::spawn_local;
 use wasm_bindgen::JsCast;
-use wasm_bindgen_futures::JsFuture;
+use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::HtmlInputElement;
 
 use crate::address::{self, BoardKey};
+use crate::element::{Button, block, dynamic, fixed, flag, markup, span, text, when};
 use crate::icon::{Icon, icon};
-use crate::listener::window;
-use crate::panel::{Panel, Panels, Popover};
+use crate::listener::{document, window};
+use crate::panel::{Panel, Panels};
 use crate::session::{Rights, Session};
 
 /// How long a button says that it has copied.
-const COPIED_TIME: Duration = Duration::from_millis(2000);
+const COPIED_TIME: Duration = Duration::from_secs(2);
 
 /// The button and its panel.
-#[component]
-pub(crate) fn Share(
-    session: Session,
-    panels: Panels,
-    key: RwSignal<Option<BoardKey>>,
-) -> impl IntoView {
-    let edit_link = Memo::new(move |_| {
-        let key = key.get()?;
-        (session.rights.get() == Rights::Edit).then(|| address::link(&key.board, &key.secret))
-    });
-    let view_link = Memo::new(move |_| {
-        let key = key.get()?;
-        match session.rights.get() {
-            Rights::Edit => session
-                .view_secret
-                .get()
-                .map(|secret| address::link(&key.board, &secret)),
-            Rights::View => Some(address::link(&key.board, &key.secret)),
-            Rights::Unknown => None,
-        }
-    });
-    view! {
-        <Show when=move || session.rights.get() != Rights::Unknown>
-            <div class="anchor">
-                <button
-                    type="button"
-                    class="primary share"
-                    id=Panel::Share.trigger()
-                    data-testid="share"
-                    aria-label="Share"
-                    aria-haspopup="dialog"
-                    aria-expanded=move || panels.is_open(Panel::Share).to_string()
-                    on:click=move |_| panels.toggle(Panel::Share)
-                >
-                    {icon(Icon::Share)}
-                    <span>"Share"</span>
-                </button>
-                <Popover panels panel=Panel::Share label="Share this board" class="links">
-                    <h2>"Share this board"</h2>
-                    <p>"Whoever has a link can open it. No account needed."</p>
-                    {move || {
-                        edit_link.get().map(|link| {
-                            view! { <Link link title="Anyone with this link can draw" id="edit" picture=Icon::Rename/> }
-                        })
-                    }}
-                    {move || {
-                        view_link.get().map(|link| {
-                            view! { <Link link title="Anyone with this link can look" id="view" picture=Icon::Eye/> }
-                        })
-                    }}
-                </Popover>
-            </div>
-        </Show>
+pub(crate) fn share(session: Session, panels: Panels, key: RwSignal<Option<BoardKey>>) -> AnyView {
+    when(
+        flag(move || session.rights.get() != Rights::Unknown),
+        move || {
+            let button = Button::new("primary share", "share")
+                .label(fixed("Share"))
+                .icon(Icon::Share)
+                .text("Share");
+            let content = move || {
+                let heading = "<h2>Share this board</h2><p>Whoever has a link can open it. No account needed.</p>";
+                vec![
+                    markup(heading.to_owned()),
+                    dynamic(move || links(session, key)),
+                ]
+            };
+            block(
+                "anchor",
+                vec![
+                    panels.trigger(button, Panel::Share),
+                    panels.popover(
+                        Panel::Share,
+                        "popover island links",
+                        "Share this board",
+                        content,
+                    ),
+                ],
+            )
+        },
+    )
+}
+
+fn links(session: Session, key: RwSignal<Option<BoardKey>>) -> Vec<AnyView> {
+    let Some(key) = key.get() else {
+        return Vec::new();
+    };
+    let can_edit = session.rights.get() == Rights::Edit;
+    let view_secret = if can_edit {
+        session.view_secret.get()
+    } else {
+        Some(key.secret.clone())
+    };
+    let mut links = Vec::new();
+    if can_edit {
+        let address = address::link(&key.board, &key.secret);
+        links.push(link(
+            address,
+            "edit",
+            "Anyone with this link can draw",
+            Icon::Rename,
+        ));
     }
+    if let Some(secret) = view_secret {
+        let address = address::link(&key.board, &secret);
+        links.push(link(
+            address,
+            "view",
+            "Anyone with this link can only look",
+            Icon::Eye,
+        ));
+    }
+    links
 }
 
 /// One link with its button.
-#[component]
-fn Link(link: String, title: &'static str, id: &'static str, picture: Icon) -> impl IntoView {
+fn link(address: String, id: &'static str, title: &'static str, picture: Icon) -> AnyView {
     let copied = RwSignal::new(false);
-    let field = NodeRef::<leptos::html::Input>::new();
-    let text = link.clone();
-    let copy = move |_| {
-        let text = text.clone();
+    let value = address.clone();
+    let copy = move || {
+        let address = address.clone();
         spawn_local(async move {
-            if write_clipboard(&text).await
-                || field
-                    .get_untracked()
-                    .is_some_and(|field| copy_selected(&field))
-            {
-                copied.set(true);
+            if write_clipboard(&address).await || copy_selected(id) {
                 // The panel may have been closed meanwhile, and the signal with it.
+                let _ = copied.try_set(true);
                 set_timeout(
                     move || {
                         let _ = copied.try_set(false);
@@ -100,37 +101,49 @@ fn Link(link: String, title: &'static str, id: &'static str, picture: Icon) -> i
             }
         });
     };
-    view! {
-        <div class="link">
-            <div class="link-title">{icon(picture)} {title}</div>
-            <div class="link-row">
-                <input
-                    type="text"
-                    readonly
-                    node_ref=field
-                    aria-label=title
-                    data-testid=format!("{id}-link")
-                    prop:value=link
-                    on:focus=move |_| {
-                        if let Some(field) = field.get_untracked() {
-                            field.select();
-                        }
-                    }
-                />
-                <button
-                    type="button"
-                    class="plain"
-                    class:done=copied
-                    aria-label=format!("Copy {id} link")
-                    data-testid=format!("copy-{id}-link")
-                    on:click=copy
-                >
-                    {move || icon(if copied.get() { Icon::Check } else { Icon::Link })}
-                    <span aria-live="polite">{move || if copied.get() { "Copied" } else { "Copy" }}</span>
-                </button>
-            </div>
-        </div>
-    }
+    let button = Button::new("plain", format!("copy-{id}-link"))
+        .label(text(move || {
+            format!("{} {id} link", if copied.get() { "Copied" } else { "Copy" })
+        }))
+        .child(dynamic(move || {
+            let (picture, word) = if copied.get() {
+                (Icon::Check, "Copied")
+            } else {
+                (Icon::Link, "Copy")
+            };
+            vec![icon(picture), span("", fixed(word))]
+        }))
+        .on_press(copy);
+    let field = view! {
+        <input
+            type="text"
+            readonly
+            id=field_id(id)
+            aria-label=title
+            data-testid=field_id(id)
+            prop:value=value
+            on:focus=move |_| {
+                if let Some(field) = field(id) {
+                    field.select();
+                }
+            }
+        />
+    };
+    block(
+        "link",
+        vec![
+            block("link-title", vec![icon(picture), span("", fixed(title))]),
+            block("link-row", vec![field.into_any(), button]),
+        ],
+    )
+}
+
+fn field_id(id: &str) -> String {
+    format!("{id}-link")
+}
+
+fn field(id: &str) -> Option<HtmlInputElement> {
+    document().get_element_by_id(&field_id(id))?.dyn_into().ok()
 }
 
 /// The clipboard is missing on pages that are not secure, and may be forbidden.
@@ -146,17 +159,17 @@ async fn write_clipboard(text: &str) -> bool {
 
 /// The way of old: selects the field and asks the document to copy. Where that fails too, the selected link is left for
 /// the person to copy.
-fn copy_selected(field: &HtmlInputElement) -> bool {
+fn copy_selected(id: &str) -> bool {
+    let Some(field) = field(id) else { return false };
     let _ = field.focus();
     field.select();
-    let document = crate::listener::document();
-    let Ok(command) = Reflect::get(&document, &"execCommand".into()) else {
-        return false;
-    };
-    let Some(command) = command.dyn_ref::<js_sys::Function>() else {
-        return false;
-    };
-    command
-        .call1(&document, &"copy".into())
-        .is_ok_and(|done| done.is_truthy())
+    let document = document();
+    let command = Reflect::get(&document, &"execCommand".into())
+        .ok()
+        .and_then(|value| value.dyn_into::<Function>().ok());
+    command.is_some_and(|command| {
+        command
+            .call1(&document, &"copy".into())
+            .is_ok_and(|done| done.is_truthy())
+    })
 }

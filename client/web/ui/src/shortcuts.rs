@@ -5,8 +5,9 @@ use leptos::prelude::*;
 use wasm_bindgen::JsCast;
 use web_sys::{Element, Event, HtmlInputElement, KeyboardEvent};
 
-use crate::dialog::Dialog;
-use crate::icon::{Icon, icon};
+use crate::dialog::dialog;
+use crate::element::{Button, block, fixed, flag, markup, when};
+use crate::icon::Icon;
 use crate::ink::Tools;
 use crate::listener::{document, listen, target_element, window};
 use crate::panel::{Panel, Panels};
@@ -136,9 +137,9 @@ fn letter(event: &KeyboardEvent) -> String {
     }
     let is_foreign = key.chars().count() == 1 && !key.is_ascii();
     if is_foreign && let Some(letter) = code.strip_prefix("Key") {
-        return letter.to_lowercase();
+        return letter.to_ascii_lowercase();
     }
-    key.to_lowercase()
+    key.to_ascii_lowercase()
 }
 
 fn has_modifier(event: &KeyboardEvent) -> bool {
@@ -158,72 +159,65 @@ fn dialog_is_open() -> bool {
         .is_some()
 }
 
-/// Is the command key the one with the clover leaf?
-pub(crate) fn is_mac() -> bool {
+/// What the system calls its command key.
+fn command_key() -> &'static str {
     let platform = window().navigator().platform().unwrap_or_default();
-    platform.starts_with("Mac") || platform.starts_with("iP")
-}
-
-/// The sheet of shortcuts, while it is open.
-#[component]
-pub(crate) fn ShortcutSheet(panels: Panels) -> impl IntoView {
-    let close = move || {
-        panels.dismiss();
-    };
-    let modifier = if is_mac() { "⌘" } else { "Ctrl" };
-    view! {
-        <Show when=move || panels.is_open(Panel::Shortcuts)>
-            <Dialog label="Keyboard shortcuts" class="shortcuts" on_close=close>
-                <header>
-                    <h1>"Keyboard shortcuts"</h1>
-                    <button type="button" class="tool" aria-label="Close" on:click=move |_| close()>
-                        {icon(Icon::Close)}
-                    </button>
-                </header>
-                <div class="columns">
-                    {SHEET
-                        .iter()
-                        .map(|(title, lines)| {
-                            view! {
-                                <section>
-                                    <h2>{*title}</h2>
-                                    <dl>
-                                        {lines
-                                            .iter()
-                                            .map(|(name, keys)| {
-                                                view! {
-                                                    <div>
-                                                        <dt>{*name}</dt>
-                                                        <dd>{keys_view(keys, modifier)}</dd>
-                                                    </div>
-                                                }
-                                            })
-                                            .collect_view()}
-                                    </dl>
-                                </section>
-                            }
-                        })
-                        .collect_view()}
-                </div>
-            </Dialog>
-        </Show>
+    if platform.starts_with("Mac") || platform.starts_with("iP") {
+        "⌘"
+    } else {
+        "Ctrl"
     }
 }
 
-/// Keys of one line: words apart by spaces, `Mod` is the system's command key, `or` and `drag` are plain words.
-fn keys_view(keys: &'static str, modifier: &'static str) -> impl IntoView {
-    keys.split(' ')
-        .map(|key| match key {
-            "or" | "drag" | "wheel" | "pinch" => view! { <span>{key}</span> }.into_any(),
-            "Mod" => view! { <kbd>{modifier}</kbd> }.into_any(),
-            key => view! { <kbd>{key}</kbd> }.into_any(),
-        })
-        .collect_view()
+/// A shortcut with the system's command key, for tips.
+pub(crate) fn with_command_key(key: &str) -> String {
+    format!("{} {key}", command_key())
+}
+
+/// The sheet of shortcuts, while it is open.
+pub(crate) fn shortcut_sheet(panels: Panels) -> AnyView {
+    when(flag(move || panels.is_open(Panel::Shortcuts)), move || {
+        let close = move || {
+            panels.dismiss();
+        };
+        let button = Button::new("tool", "shortcuts-close")
+            .label(fixed("Close"))
+            .icon(Icon::Close)
+            .on_press(close);
+        let title = markup("<h1>Keyboard shortcuts</h1>".to_owned());
+        dialog(
+            "shortcuts",
+            "Keyboard shortcuts",
+            close,
+            vec![block("header", vec![title, button]), markup(sheet_html())],
+        )
+    })
+}
+
+fn sheet_html() -> String {
+    let command = command_key();
+    let mut html = "<div class=columns>".to_owned();
+    for (title, lines) in SHEET {
+        html += &format!("<section><h2>{title}</h2><dl>");
+        for (name, keys) in lines {
+            html += &format!("<div><dt>{name}</dt><dd>");
+            for key in keys.split(' ') {
+                match key {
+                    "or" | "drag" | "wheel" | "pinch" => html += &format!("<span>{key}</span>"),
+                    "Mod" => html += &format!("<kbd>{command}</kbd>"),
+                    key => html += &format!("<kbd>{key}</kbd>"),
+                }
+            }
+            html += "</dd></div>";
+        }
+        html += "</dl></section>";
+    }
+    html + "</div>"
 }
 
 type Section = (&'static str, &'static [(&'static str, &'static str)]);
 
-/// What the sheet lists; kept beside [`press`], which does it.
+/// What the sheet lists and [`press`] does. Keys stand apart by spaces; `Mod` is the system's command key.
 const SHEET: [Section; 4] = [
     (
         "Tools",

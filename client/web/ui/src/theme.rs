@@ -4,6 +4,7 @@ use chalkboard_client::bridge::Command;
 use leptos::prelude::*;
 use web_sys::{Event, MediaQueryList};
 
+use crate::element::watch;
 use crate::listener::{document, listen, root, window};
 use crate::settings;
 use crate::worker::Engine;
@@ -77,14 +78,14 @@ impl Theme {
         if let Some(query) = query {
             let watched = query.clone();
             listen(&query, "change", move |_: Event| {
-                system_dark.set(watched.matches())
+                system_dark.set(watched.matches());
             });
         }
         let theme = Self {
             choice: RwSignal::new(Choice::load()),
             system_dark,
         };
-        Effect::new(move |_| {
+        watch(move || {
             let dark = theme.is_dark();
             let _ = root()
                 .dataset()
@@ -106,7 +107,8 @@ impl Theme {
         self.choice.set(choice);
     }
 
-    fn is_dark(self) -> bool {
+    /// Is the page dark? Reactive.
+    pub(crate) fn is_dark(self) -> bool {
         match self.choice.get() {
             Choice::Auto => self.system_dark.get(),
             Choice::Light => false,

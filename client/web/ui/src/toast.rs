@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use leptos::prelude::*;
 
+use crate::element::{Button, dynamic, fixed, span, status};
 use crate::icon::{Icon, icon};
 
 /// How many are shown at once; the oldest makes room.
@@ -53,19 +54,26 @@ impl Toasts {
 }
 
 /// Where the messages appear.
-#[component]
-pub(crate) fn ToastList(toasts: Toasts) -> impl IntoView {
-    view! {
-        <div class="toasts" role="status" aria-live="polite">
-            <For each=move || toasts.shown.get() key=|(id, _)| *id let((id, text))>
-                <div class="toast island" data-testid="toast">
-                    {icon(Icon::Alert)}
-                    <span>{text}</span>
-                    <button type="button" class="small" aria-label="Dismiss" on:click=move |_| toasts.dismiss(id)>
-                        {icon(Icon::Close)}
-                    </button>
-                </div>
-            </For>
-        </div>
-    }
+pub(crate) fn toast_list(toasts: Toasts) -> AnyView {
+    let list = dynamic(move || {
+        toasts
+            .shown
+            .get()
+            .into_iter()
+            .map(|(id, text)| toast(toasts, id, &text))
+            .collect()
+    });
+    status("toasts", "toasts", vec![list])
+}
+
+fn toast(toasts: Toasts, id: u32, text: &str) -> AnyView {
+    let close = Button::new("small", "toast-close")
+        .label(fixed("Dismiss"))
+        .icon(Icon::Close)
+        .on_press(move || toasts.dismiss(id));
+    status(
+        "toast island",
+        "toast",
+        vec![icon(Icon::Alert), span("", fixed(text)), close],
+    )
 }

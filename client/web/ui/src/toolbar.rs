@@ -5,238 +5,211 @@ use leptos::prelude::*;
 use wasm_bindgen::JsCast;
 use web_sys::{HtmlElement, HtmlInputElement, KeyboardEvent};
 
-use crate::icon::{Icon, icon};
+use crate::element::{Button, fixed, flag, group, span, text, when};
+use crate::icon::Icon;
 use crate::ink::{InkTool, Tools};
 use crate::listener::{document, target_element};
 use crate::palette::{self, WIDTH_NAMES};
 use crate::panel::{Panel, Panels};
 use crate::session::{Rights, Session};
+use crate::shortcuts;
 use crate::worker::Engine;
 
 /// The tool bar; not there for those who may only look.
-#[component]
-pub(crate) fn Toolbar(
-    engine: Engine,
-    session: Session,
-    tools: Tools,
-    panels: Panels,
-) -> impl IntoView {
-    let nib_color = move |ink_tool: InkTool| {
-        format!("--tint: {}", palette::shown(tools.nib_of(ink_tool).color))
-    };
-    view! {
-        <Show when=move || session.rights.get() != Rights::View>
-            <div
-                class="toolbar island"
-                role="toolbar"
-                aria-label="Drawing tools"
-                aria-orientation="horizontal"
-                data-testid="toolbar"
-                on:keydown=|event| move_focus(&event)
-            >
-                <div class="group" role="group" aria-label="Tools">
-                    <ToolButton tools kind=ToolKind::Hand picture=Icon::Hand name="Hand" key="H" id="tool-hand"/>
-                    <ToolButton
-                        tools
-                        kind=ToolKind::Pen
-                        picture=Icon::Pen
-                        name="Pen"
-                        key="P"
-                        id="tool-pen"
-                        style=Signal::derive(move || nib_color(InkTool::Pen))
-                    />
-                    <ToolButton
-                        tools
-                        kind=ToolKind::Highlighter
-                        picture=Icon::Highlighter
-                        name="Highlighter"
-                        key="Shift D"
-                        id="tool-highlighter"
-                        style=Signal::derive(move || nib_color(InkTool::Highlighter))
-                    />
-                    <ToolButton
-                        tools
-                        kind=ToolKind::Eraser
-                        picture=Icon::Eraser
-                        name="Eraser"
-                        key="E"
-                        id="tool-eraser"
-                    />
-                </div>
-                <span class="divider"></span>
-                <button
-                    type="button"
-                    class="tool ink-trigger"
-                    id=Panel::Ink.trigger()
-                    data-testid="ink"
-                    aria-label="Colour and width"
-                    aria-haspopup="dialog"
-                    aria-expanded=move || panels.is_open(Panel::Ink).to_string()
-                    on:click=move |_| panels.toggle(Panel::Ink)
+pub(crate) fn toolbar(engine: Engine, session: Session, tools: Tools, panels: Panels) -> AnyView {
+    when(
+        flag(move || session.rights.get() != Rights::View),
+        move || {
+            let ink_trigger = Button::new("tool ink-trigger", "ink")
+                .label(fixed("Colour and width"))
+                .style(nib_tint(tools))
+                .child(span("ink-dot", fixed("")));
+            let parts = vec![
+                group("group", "group", "Tools", tool_buttons(tools)),
+                divider(),
+                panels.trigger(ink_trigger, Panel::Ink),
+                ink(tools, panels),
+                divider(),
+                group(
+                    "group",
+                    "group",
+                    "History",
+                    history_buttons(engine, session),
+                ),
+            ];
+            view! {
+                <div
+                    class="toolbar island"
+                    role="toolbar"
+                    aria-label="Drawing tools"
+                    data-testid="toolbar"
+                    on:keydown=|event| move_focus(&event)
                 >
-                    <span class="ink-dot" style=move || nib_style(tools)></span>
-                </button>
-                <Ink tools panels/>
-                <span class="divider"></span>
-                <div class="group" role="group" aria-label="History">
-                    <button
-                        type="button"
-                        class="tool"
-                        aria-label="Undo"
-                        data-tip="Undo"
-                        data-key=command_key("Z")
-                        data-testid="undo"
-                        disabled=move || !session.can_undo.get()
-                        on:click=move |_| engine.send(Command::Undo)
-                    >
-                        {icon(Icon::Undo)}
-                    </button>
-                    <button
-                        type="button"
-                        class="tool"
-                        aria-label="Redo"
-                        data-tip="Redo"
-                        data-key=command_key("Shift Z")
-                        data-testid="redo"
-                        disabled=move || !session.can_redo.get()
-                        on:click=move |_| engine.send(Command::Redo)
-                    >
-                        {icon(Icon::Redo)}
-                    </button>
+                    {parts}
                 </div>
-            </div>
-        </Show>
-    }
+            }
+            .into_any()
+        },
+    )
 }
 
-/// Chooses a tool.
-#[component]
-fn ToolButton(
-    tools: Tools,
-    kind: ToolKind,
-    picture: Icon,
-    name: &'static str,
-    key: &'static str,
-    id: &'static str,
-    #[prop(optional, into)] style: Signal<String>,
-) -> impl IntoView {
-    view! {
-        <button
-            type="button"
-            class="tool"
-            aria-label=name
-            aria-pressed=move || (tools.tool.get() == kind).to_string()
-            data-tip=name
-            data-key=key
-            data-testid=id
-            style=style
-            on:click=move |_| tools.select(kind)
-        >
-            {icon(picture)}
-        </button>
-    }
+fn divider() -> AnyView {
+    span("divider", fixed(""))
 }
 
-/// Colours and widths of the drawing tool in hand.
-#[component]
-fn Ink(tools: Tools, panels: Panels) -> impl IntoView {
-    let custom = move || {
+fn tool_buttons(tools: Tools) -> Vec<AnyView> {
+    let button = |kind: ToolKind,
+                  picture: Icon,
+                  name: &'static str,
+                  key: &'static str,
+                  test_id: &'static str| {
+        Button::new("tool", test_id)
+            .tip(fixed(name))
+            .key(key)
+            .pressed(flag(move || tools.tool.get() == kind))
+            .icon(picture)
+    };
+    let tint = |ink_tool| text(move || tint(tools, tools.nib_of(ink_tool).color));
+    let select = |kind| move || tools.select(kind);
+    vec![
+        button(ToolKind::Hand, Icon::Hand, "Hand", "H", "tool-hand")
+            .on_press(select(ToolKind::Hand)),
+        button(ToolKind::Pen, Icon::Pen, "Pen", "P", "tool-pen")
+            .style(tint(InkTool::Pen))
+            .on_press(select(ToolKind::Pen)),
+        button(
+            ToolKind::Highlighter,
+            Icon::Highlighter,
+            "Highlighter",
+            "Shift D",
+            "tool-highlighter",
+        )
+        .style(tint(InkTool::Highlighter))
+        .on_press(select(ToolKind::Highlighter)),
+        button(ToolKind::Eraser, Icon::Eraser, "Eraser", "E", "tool-eraser")
+            .on_press(select(ToolKind::Eraser)),
+    ]
+}
+
+fn history_buttons(engine: Engine, session: Session) -> Vec<AnyView> {
+    vec![
+        Button::new("tool", "undo")
+            .tip(fixed("Undo"))
+            .key(&shortcuts::with_command_key("Z"))
+            .disabled(flag(move || !session.can_undo.get()))
+            .icon(Icon::Undo)
+            .on_press(move || engine.send(Command::Undo)),
+        Button::new("tool", "redo")
+            .tip(fixed("Redo"))
+            .key(&shortcuts::with_command_key("Shift Z"))
+            .disabled(flag(move || !session.can_redo.get()))
+            .icon(Icon::Redo)
+            .on_press(move || engine.send(Command::Redo)),
+    ]
+}
+
+/// Colours and widths of the drawing tool in hand. Always in the page: beside the tools or above them.
+fn ink(tools: Tools, panels: Panels) -> AnyView {
+    let mut colors: Vec<AnyView> = (0..8).map(|index| swatch(tools, index)).collect();
+    colors.push(custom_swatch(tools));
+    let widths = (0..4).map(|index| width(tools, index)).collect();
+    let parts = vec![
+        group("group colors", "radiogroup", "Colour", colors),
+        divider(),
+        group("group widths", "radiogroup", "Width", widths),
+    ];
+    let class = text(move || {
+        if panels.is_open(Panel::Ink) {
+            "ink popover open"
+        } else {
+            "ink popover"
+        }
+        .to_owned()
+    });
+    view! { <div class=class style=nib_tint(tools)>{parts}</div> }.into_any()
+}
+
+fn swatch(tools: Tools, index: usize) -> AnyView {
+    let offered = move || &tools.ink_tool.get().colors()[index];
+    Button::new("swatch", format!("color-{}", index + 1))
+        .tip(text(move || offered().name.to_owned()))
+        .checked("radio", flag(move || tools.nib().color == offered().color))
+        .style(text(move || {
+            format!("--swatch:{}", tools.shown(offered().color))
+        }))
+        .on_press(move || tools.set_color(tools.ink_tool.get_untracked().colors()[index].color))
+}
+
+/// Any other colour, by the system's own picker.
+fn custom_swatch(tools: Tools) -> AnyView {
+    let is_chosen = flag(move || {
         let color = tools.nib().color;
-        (!tools
+        !tools
             .ink_tool
             .get()
             .colors()
             .iter()
-            .any(|swatch| swatch.color == color))
-        .then_some(color)
-    };
-    let swatch = move |index: usize| {
-        let offered = move || &tools.ink_tool.get().colors()[index];
-        view! {
-            <button
-                type="button"
-                class="swatch"
-                role="radio"
-                style=move || format!("--swatch: {}", palette::shown(offered().color))
-                aria-label=move || offered().name
-                aria-checked=move || (tools.nib().color == offered().color).to_string()
-                data-tip=move || offered().name
-                data-testid=format!("color-{}", index + 1)
-                on:click=move |_| tools.set_color(tools.ink_tool.get_untracked().colors()[index].color)
-            ></button>
+            .any(|swatch| swatch.color == color)
+    });
+    let class = text(move || {
+        if is_chosen.get() {
+            "swatch custom chosen"
+        } else {
+            "swatch custom"
         }
-    };
-    let width = move |index: usize| {
-        let offered = move || tools.ink_tool.get().widths()[index];
-        view! {
-            <button
-                type="button"
-                class="tool width"
-                role="radio"
-                aria-label=WIDTH_NAMES[index]
-                aria-checked=move || (tools.nib().width == offered()).to_string()
-                data-tip=WIDTH_NAMES[index]
-                data-testid=format!("width-{}", index + 1)
-                on:click=move |_| tools.set_width(tools.ink_tool.get_untracked().widths()[index])
-            >
-                <span style=move || dot(tools.ink_tool.get(), offered())></span>
-            </button>
+        .to_owned()
+    });
+    let style = text(move || {
+        if is_chosen.get() {
+            format!("--swatch:{}", tools.shown(tools.nib().color))
+        } else {
+            String::new()
+        }
+    });
+    let pick = move |event: web_sys::Event| {
+        let input =
+            target_element(&event).and_then(|element| element.dyn_into::<HtmlInputElement>().ok());
+        if let Some(color) = input.and_then(|input| palette::parse(&input.value())) {
+            tools.set_color(color);
         }
     };
     view! {
-        <div class="ink popover" class:open=move || panels.is_open(Panel::Ink) role="group" aria-label="Ink">
-            <div class="group colors" role="radiogroup" aria-label="Colour">
-                {(0..8).map(swatch).collect_view()}
-                <label
-                    class="swatch custom"
-                    class:chosen=move || custom().is_some()
-                    data-tip="Other colour"
-                    style=move || custom().map(|color| format!("--swatch: {}", palette::css(color)))
-                >
-                    <input
-                        type="color"
-                        aria-label="Other colour"
-                        data-testid="color-custom"
-                        prop:value=move || palette::css(tools.nib().color)
-                        on:input=move |event| {
-                            let input = event.target().and_then(|target| target.dyn_into::<HtmlInputElement>().ok());
-                            if let Some(color) = input.and_then(|input| palette::parse(&input.value())) {
-                                tools.set_color(color);
-                            }
-                        }
-                    />
-                </label>
-            </div>
-            <span class="divider"></span>
-            <div
-                class="group widths"
-                role="radiogroup"
-                aria-label="Width"
-                style=move || format!("--tint: {}", palette::shown(tools.nib().color))
-            >
-                {(0..4).map(width).collect_view()}
-            </div>
-        </div>
+        <label class=class style=style data-tip="Other colour">
+            <input
+                type="color"
+                aria-label="Other colour"
+                data-testid="color-custom"
+                prop:value=text(move || palette::css(tools.nib().color))
+                on:input=pick
+            />
+        </label>
     }
+    .into_any()
 }
 
-/// Size of the picture of a nib in CSS pixels: a dot for the pen, an upright chisel for the highlighter.
-fn dot(ink_tool: InkTool, width: f32) -> String {
-    match ink_tool {
-        InkTool::Pen => {
-            let size = 2.5 + width.sqrt() * 3.2;
-            format!("width:{size:.1}px;height:{size:.1}px;border-radius:50%")
-        }
-        InkTool::Highlighter => {
-            let height = 3.0 + width * 0.34;
-            format!("width:7px;height:{height:.1}px;border-radius:2.5px;opacity:.85")
-        }
-    }
+fn width(tools: Tools, index: usize) -> AnyView {
+    let picture = move || match tools.ink_tool.get() {
+        InkTool::Pen => "dot",
+        InkTool::Highlighter => "chisel",
+    };
+    let dot =
+        view! { <span class=text(move || format!("{} size-{}", picture(), index + 1))></span> };
+    Button::new("tool width", format!("width-{}", index + 1))
+        .tip(fixed(WIDTH_NAMES[index]))
+        .checked(
+            "radio",
+            flag(move || tools.nib().width == tools.ink_tool.get().widths()[index]),
+        )
+        .child(dot.into_any())
+        .on_press(move || tools.set_width(tools.ink_tool.get_untracked().widths()[index]))
 }
 
-fn nib_style(tools: Tools) -> String {
-    let nib = tools.nib();
-    format!("--tint: {}", palette::shown(nib.color))
+fn nib_tint(tools: Tools) -> Signal<String> {
+    text(move || tint(tools, tools.nib().color))
+}
+
+fn tint(tools: Tools, color: u32) -> String {
+    format!("--tint:{}", tools.shown(color))
 }
 
 /// Arrow keys walk along the bar, as people who use tool bars by keyboard expect.
@@ -268,13 +241,4 @@ fn move_focus(event: &KeyboardEvent) {
     event.prevent_default();
     event.stop_propagation();
     let _ = visible[next].focus();
-}
-
-/// A shortcut with the system's command key, for tooltips.
-pub(crate) fn command_key(key: &str) -> String {
-    if crate::shortcuts::is_mac() {
-        format!("⌘ {key}")
-    } else {
-        format!("Ctrl {key}")
-    }
 }

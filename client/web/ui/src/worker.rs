@@ -124,7 +124,7 @@ impl Engine {
             }
         }
         let callback = Closure::<dyn FnMut(MessageEvent)>::new(move |event: MessageEvent| {
-            receive(event.data())
+            receive(event.data());
         });
         worker.set_onmessage(Some(callback.into_js_value().unchecked_ref()));
         engine

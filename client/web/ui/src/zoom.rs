@@ -3,7 +3,8 @@
 use chalkboard_client::bridge::Command;
 use leptos::prelude::*;
 
-use crate::icon::{Icon, icon};
+use crate::element::{Button, fixed, group, span, text};
+use crate::icon::Icon;
 use crate::session::Session;
 use crate::worker::Engine;
 
@@ -12,64 +13,41 @@ pub(crate) const ZOOM_STEP: f32 = 1.25;
 
 /// The four controls. They are in the page twice (a bar of their own, and the menu on small screens), so `prefix`
 /// keeps their test ids apart.
-#[component]
-pub(crate) fn ZoomControls(
-    engine: Engine,
-    session: Session,
-    /// Put before each test id.
-    prefix: &'static str,
-) -> impl IntoView {
-    let percent = move || {
-        let percent = session.zoom.get() * 100.0;
-        if percent < 10.0 {
-            format!("{percent:.1}%")
-        } else {
-            format!("{percent:.0}%")
-        }
-    };
-    let id = move |name: &str| format!("{prefix}zoom-{name}");
-    view! {
-        <div class="zoom" role="group" aria-label="Zoom">
-            <button
-                type="button"
-                class="tool"
-                aria-label="Zoom out"
-                data-tip="Zoom out"
-                data-testid=id("out")
-                on:click=move |_| engine.send(Command::ZoomBy(1.0 / ZOOM_STEP))
-            >
-                {icon(Icon::Minus)}
-            </button>
-            <button
-                type="button"
-                class="tool percent"
-                aria-label=move || format!("Zoom is {}. Set it to 100%", percent())
-                data-tip="Back to 100%"
-                data-testid=id("percent")
-                on:click=move |_| engine.send(Command::ZoomReset)
-            >
-                {percent}
-            </button>
-            <button
-                type="button"
-                class="tool"
-                aria-label="Zoom in"
-                data-tip="Zoom in"
-                data-testid=id("in")
-                on:click=move |_| engine.send(Command::ZoomBy(ZOOM_STEP))
-            >
-                {icon(Icon::Plus)}
-            </button>
-            <button
-                type="button"
-                class="tool"
-                aria-label="Show everything"
-                data-tip="Show everything"
-                data-testid=id("fit")
-                on:click=move |_| engine.send(Command::ZoomFit)
-            >
-                {icon(Icon::Fit)}
-            </button>
-        </div>
+pub(crate) fn zoom_controls(engine: Engine, session: Session, prefix: &'static str) -> AnyView {
+    let percent = move || percent(session.zoom.get());
+    let button = |name: &str, class| Button::new(class, format!("{prefix}zoom-{name}"));
+    group(
+        "zoom",
+        "group",
+        "Zoom",
+        vec![
+            button("out", "tool")
+                .tip(fixed("Zoom out"))
+                .icon(Icon::Minus)
+                .on_press(move || engine.send(Command::ZoomBy(1.0 / ZOOM_STEP))),
+            button("percent", "tool percent")
+                .tip(fixed("Back to 100%"))
+                .label(text(move || format!("Zoom is {}. Back to 100%", percent())))
+                .child(span("", text(percent)))
+                .on_press(move || engine.send(Command::ZoomReset)),
+            button("in", "tool")
+                .tip(fixed("Zoom in"))
+                .icon(Icon::Plus)
+                .on_press(move || engine.send(Command::ZoomBy(ZOOM_STEP))),
+            button("fit", "tool")
+                .tip(fixed("Show everything"))
+                .icon(Icon::Fit)
+                .on_press(move || engine.send(Command::ZoomFit)),
+        ],
+    )
+}
+
+/// A zoom for people: with a decimal below 10 %, where whole percents are coarse.
+fn percent(zoom: f32) -> String {
+    let tenths = (zoom * 1000.0).round() as u32;
+    if tenths < 100 {
+        format!("{}.{}%", tenths / 10, tenths % 10)
+    } else {
+        format!("{}%", (tenths + 5) / 10)
     }
 }
