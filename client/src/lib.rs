@@ -11,3 +11,15 @@ pub mod gesture;
 pub mod outline;
 pub mod hit;
 pub mod color;
+pub mod board;
+pub mod client;
+pub mod cursors;
+pub mod reconnect;
+mod grid;
+mod history;
+mod mirror;
+mod outbox;
+
+pub use board::{Board, BoardChange};
+pub use client::{Client, ClientOptions, Event, Transmit};
+pub use cursors::{CursorView, Cursors};

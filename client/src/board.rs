@@ -1,0 +1,401 @@
+//! What a person sees: the mirror with this person's unanswered ops on top.
+//!
+//! Every stroke that unanswered ops touch has a layer: the confirmed stroke with those ops folded over it by the
+//! shared merge rules. When the room's truth changes beneath, the fold is made again (rebase), so a prediction can
+//! never outlive its answer. Nothing here knows of the link or of drawing: the client feeds it, the renderer asks
+//! what changed ([`Board::take_changes`]).
+
+mod layer;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use chalkboard_shared::digest::Digest;
+use chalkboard_shared::merge::Strokes;
+use chalkboard_shared::{ActorId, BoardRect, DecodeError, Op, OpEntry, OpId, Stroke, StrokeId};
+
+use crate::grid::Grid;
+use crate::mirror::Mirror;
+use layer::{Layer, Look};
+
+/// A change of what is seen, since [`Board::take_changes`] was called last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BoardChange {
+    /// The stroke.
+    pub id: StrokeId,
+    /// What it covered before; [`BoardRect::EMPTY`] where it was not visible.
+    pub before: BoardRect,
+    /// What it covers now; [`BoardRect::EMPTY`] where it is not visible.
+    pub after: BoardRect,
+    /// It was and is visible, and only got more points or was finished: what is drawn of it stays right.
+    pub grown_only: bool,
+}
+
+/// An op of this client that the room has not answered.
+#[derive(Debug, Clone)]
+pub(crate) struct PendingOp {
+    pub(crate) op: Arc<Op>,
+    /// Points that its stroke has after it, as this client counts them; 0 for ops without points. A confirmed stroke
+    /// with as many holds the op already: only its author adds points, in order.
+    pub(crate) ink_end: u32,
+}
+
+/// What a person sees.
+#[derive(Debug)]
+pub struct Board {
+    mirror: Mirror,
+    actor: ActorId,
+    pending: BTreeMap<u32, PendingOp>,
+    layers: HashMap<StrokeId, Layer>,
+    /// Strokes with a layer that came whole since the last answer: they hold the ops that it will answer.
+    refreshed: HashSet<StrokeId>,
+    grid: Grid,
+    /// What was seen of changed strokes when changes were taken last, and whether they only grew since.
+    changes: HashMap<StrokeId, (BoardRect, bool)>,
+}
+
+impl Board {
+    pub(crate) fn new() -> Self {
+        Self {
+            mirror: Mirror::default(),
+            actor: ActorId(0),
+            pending: BTreeMap::new(),
+            layers: HashMap::new(),
+            refreshed: HashSet::new(),
+            grid: Grid::new(),
+            changes: HashMap::new(),
+        }
+    }
+
+    /// A visible stroke.
+    pub fn get(&self, id: StrokeId) -> Option<&Stroke> {
+        self.look_up(id).filter(|stroke| !stroke.erased.value)
+    }
+
+    /// The visible strokes whose extent touches a rectangle, in drawing order: by their place in the log, this
+    /// person's unconfirmed ones last.
+    pub fn strokes_in(&self, rect: BoardRect) -> Vec<&Stroke> {
+        let mut found = Vec::new();
+        self.grid.search(rect, |id| found.extend(self.get(id)));
+        found.sort_unstable_by_key(|stroke| drawing_order(stroke));
+        found
+    }
+
+    /// The smallest rectangle around everything visible; [`BoardRect::EMPTY`] when nothing is. Looks at all of it.
+    pub fn bounds(&self) -> BoardRect {
+        self.grid.bounds()
+    }
+
+    /// Visible strokes.
+    pub fn len(&self) -> usize {
+        self.grid.len()
+    }
+
+    /// Nothing is visible.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What changed since the last call, a stroke at most once, in no order. Holds no more than the strokes visible
+    /// then and now, however long nobody asks.
+    pub fn take_changes(&mut self) -> Vec<BoardChange> {
+        let changes = std::mem::take(&mut self.changes);
+        let change = |(id, (before, grown_only))| {
+            let after = self.get(id).map_or(BoardRect::EMPTY, Stroke::extent);
+            BoardChange {
+                id,
+                before,
+                after,
+                grown_only,
+            }
+        };
+        changes.into_iter().map(change).collect()
+    }
+
+    /// Digest of the confirmed strokes.
+    pub fn digest(&self) -> Digest {
+        self.mirror.digest()
+    }
+
+    /// Confirmed strokes held, erased ones included.
+    pub fn confirmed_len(&self) -> usize {
+        self.mirror.len()
+    }
+
+    /// A stroke, erased or not.
+    pub(crate) fn look_up(&self, id: StrokeId) -> Option<&Stroke> {
+        match self.layers.get(&id) {
+            Some(layer) => layer.view.as_ref(),
+            None => self.mirror.get(id),
+        }
+    }
+
+    /// Shows an op before the room has answered it; later ones have larger counters.
+    pub(crate) fn predict(&mut self, counter: u32, pending: PendingOp) {
+        let id = self.op_id(counter);
+        for stroke in distinct(&pending.op, id) {
+            let old = self.look(stroke);
+            let mirror = &self.mirror;
+            let layer = self
+                .layers
+                .entry(stroke)
+                .or_insert_with(|| Layer::over(mirror.get(stroke)));
+            layer.add(stroke, id, &pending);
+            self.settle(stroke, old);
+        }
+        self.pending.insert(counter, pending);
+    }
+
+    /// Puts a longer op in the place of the last one, whose first points are the same.
+    pub(crate) fn predict_longer(&mut self, counter: u32, stroke: StrokeId, longer: PendingOp) {
+        let old = self.look(stroke);
+        self.pending.insert(counter, longer);
+        self.refold(stroke);
+        self.settle(stroke, old);
+    }
+
+    /// Puts these ops in the place of all that are predicted, as after a new connection.
+    pub(crate) fn predict_anew(
+        &mut self,
+        actor: ActorId,
+        pending: impl IntoIterator<Item = (u32, PendingOp)>,
+    ) {
+        self.actor = actor;
+        let mut olds: HashMap<_, _> = self.layers.keys().map(|id| (*id, self.look(*id))).collect();
+        self.layers.clear();
+        self.refreshed.clear();
+        self.pending = pending.into_iter().collect();
+        let pending = std::mem::take(&mut self.pending);
+        for (counter, op) in &pending {
+            let id = self.op_id(*counter);
+            for stroke in distinct(&op.op, id) {
+                if !olds.contains_key(&stroke) {
+                    olds.insert(stroke, self.look(stroke));
+                }
+                let mirror = &self.mirror;
+                let layer = self
+                    .layers
+                    .entry(stroke)
+                    .or_insert_with(|| Layer::over(mirror.get(stroke)));
+                layer.add(stroke, id, op);
+            }
+        }
+        self.pending = pending;
+        for (stroke, old) in olds {
+            self.settle(stroke, old);
+        }
+    }
+
+    /// Applies an accepted op of anybody. Answers whether it was a prediction of this client.
+    pub(crate) fn accept(&mut self, entry: &OpEntry) -> bool {
+        let strokes = distinct(&entry.op, entry.id);
+        let olds: Vec<_> = strokes.iter().map(|id| (*id, self.look(*id))).collect();
+        let predicted = entry.id.actor == self.actor && self.drop_pending(entry.id.counter);
+        self.mirror.apply(entry);
+        for (stroke, old) in olds {
+            self.refold(stroke);
+            self.settle(stroke, old);
+        }
+        predicted
+    }
+
+    /// The room accepted a prediction but did not send it back, because it lies outside of what is covered, or
+    /// because its stroke came whole. Applied where the mirror still holds the stroke as it was before.
+    pub(crate) fn accept_unsent(&mut self, counter: u32, position: chalkboard_shared::Position) {
+        let Some(pending) = self.pending.get(&counter).cloned() else {
+            return;
+        };
+        let id = self.op_id(counter);
+        let is_stale = |stroke: &StrokeId| {
+            !self.refreshed.contains(stroke)
+                && self
+                    .mirror
+                    .get(*stroke)
+                    .is_some_and(|s| pending.ink_end == 0 || s.point_count < pending.ink_end)
+        };
+        let keep = |strokes: &[StrokeId]| strokes.iter().copied().filter(is_stale).collect();
+        let op = match pending.op.as_ref() {
+            Op::Begin { .. } => None,
+            op @ (Op::Extend { stroke, .. } | Op::Finish { stroke }) => {
+                is_stale(stroke).then(|| op.clone())
+            }
+            Op::Erase { strokes } => Some(Op::Erase {
+                strokes: keep(strokes),
+            }),
+            Op::Restore { strokes } => Some(Op::Restore {
+                strokes: keep(strokes),
+            }),
+            Op::Restyle { strokes, style } => Some(Op::Restyle {
+                strokes: keep(strokes),
+                style: *style,
+            }),
+        };
+        let strokes = distinct(&pending.op, id);
+        let olds: Vec<_> = strokes.iter().map(|id| (*id, self.look(*id))).collect();
+        self.drop_pending(counter);
+        if let Some(op) = op {
+            self.mirror.apply(&OpEntry { position, id, op });
+        }
+        for (stroke, old) in olds {
+            self.refold(stroke);
+            self.settle(stroke, old);
+        }
+    }
+
+    /// Takes a prediction back: the room refused it, or it is known to be in what the room has sent.
+    pub(crate) fn withdraw(&mut self, counter: u32) {
+        let Some(pending) = self.pending.get(&counter).cloned() else {
+            return;
+        };
+        let strokes = distinct(&pending.op, self.op_id(counter));
+        let olds: Vec<_> = strokes.iter().map(|id| (*id, self.look(*id))).collect();
+        self.drop_pending(counter);
+        for (stroke, old) in olds {
+            self.refold(stroke);
+            self.settle(stroke, old);
+        }
+    }
+
+    /// Takes back all predictions up to a counter.
+    pub(crate) fn withdraw_through(&mut self, counter: u32) {
+        let counters: Vec<u32> = self.pending.range(..=counter).map(|(c, _)| *c).collect();
+        for counter in counters {
+            self.withdraw(counter);
+        }
+    }
+
+    /// An answer has been handled: strokes that come whole from here on hold later ops.
+    pub(crate) fn answered(&mut self) {
+        self.refreshed.clear();
+    }
+
+    /// Takes a whole stroke from the room.
+    ///
+    /// # Errors
+    /// More strokes than a board can hold.
+    pub(crate) fn put(&mut self, stroke: Stroke) -> Result<(), DecodeError> {
+        let id = stroke.id;
+        let old = self.look(id);
+        self.mirror.put(stroke)?;
+        if self.layers.contains_key(&id) {
+            self.refreshed.insert(id);
+            self.refold(id);
+        }
+        self.settle(id, old);
+        Ok(())
+    }
+
+    /// A new connection begins to send everything.
+    pub(crate) fn begin_generation(&mut self) {
+        self.mirror.begin_generation();
+    }
+
+    /// Drops what the new connection has not sent. Answers what was dropped.
+    pub(crate) fn evict_stale(&mut self) -> Vec<Stroke> {
+        let evicted = self.mirror.evict_stale();
+        self.forget(&evicted);
+        evicted
+    }
+
+    /// Drops confirmed strokes that do not touch `rect`. Answers what was dropped.
+    pub(crate) fn evict_outside(&mut self, rect: BoardRect) -> Vec<Stroke> {
+        let evicted = self.mirror.evict_outside(rect);
+        self.forget(&evicted);
+        evicted
+    }
+
+    /// Predictions up to a counter.
+    pub(crate) fn pending_through(&self, counter: u32) -> Vec<(u32, PendingOp)> {
+        let through = self.pending.range(..=counter);
+        through.map(|(c, op)| (*c, op.clone())).collect()
+    }
+
+    /// Unanswered ops touch this stroke.
+    pub(crate) fn is_predicted(&self, id: StrokeId) -> bool {
+        self.layers.contains_key(&id)
+    }
+
+    fn forget(&mut self, evicted: &[Stroke]) {
+        for stroke in evicted {
+            let old = match self.layers.get(&stroke.id) {
+                Some(layer) => Look::of(layer.view.as_ref()),
+                None => Look::of(Some(stroke)),
+            };
+            self.refold(stroke.id);
+            self.settle(stroke.id, old);
+        }
+    }
+
+    fn op_id(&self, counter: u32) -> OpId {
+        OpId {
+            actor: self.actor,
+            counter,
+        }
+    }
+
+    fn look(&self, id: StrokeId) -> Look {
+        Look::of(self.look_up(id))
+    }
+
+    /// Forgets a prediction; the layers that it was in must be folded again.
+    fn drop_pending(&mut self, counter: u32) -> bool {
+        let Some(pending) = self.pending.remove(&counter) else {
+            return false;
+        };
+        for stroke in pending.op.strokes(&self.op_id(counter)) {
+            if let Some(layer) = self.layers.get_mut(&stroke) {
+                layer.ops.retain(|other| *other != counter);
+            }
+        }
+        true
+    }
+
+    /// Makes a layer's view anew from the confirmed stroke and the ops that are left; without any, the layer goes.
+    fn refold(&mut self, stroke: StrokeId) {
+        let Some(layer) = self.layers.remove(&stroke) else {
+            return;
+        };
+        if layer.ops.is_empty() {
+            self.refreshed.remove(&stroke);
+            return;
+        }
+        let mut fresh = Layer::over(self.mirror.get(stroke));
+        for counter in layer.ops {
+            if let Some(pending) = self.pending.get(&counter) {
+                fresh.add(stroke, self.op_id(counter), pending);
+            }
+        }
+        self.layers.insert(stroke, fresh);
+    }
+
+    /// Notes how a stroke changed from `old`.
+    fn settle(&mut self, id: StrokeId, old: Look) {
+        let new = self.look(id);
+        if old == new {
+            return;
+        }
+        self.grid.place(id, new.extent);
+        let grown = new.has_only_grown(&old, self.mirror.z_max());
+        let change = self.changes.entry(id).or_insert((old.extent, true));
+        change.1 &= grown;
+        if change.0.is_empty() && new.extent.is_empty() {
+            self.changes.remove(&id);
+        }
+    }
+}
+
+/// The strokes of an op, each once.
+fn distinct(op: &Op, id: OpId) -> Vec<StrokeId> {
+    let mut strokes: Vec<_> = op.strokes(&id).collect();
+    strokes.sort_unstable();
+    strokes.dedup();
+    strokes
+}
+
+fn drawing_order(stroke: &Stroke) -> (u64, StrokeId) {
+    // Wraps 0, which is unconfirmed, to the end.
+    (stroke.z.0.wrapping_sub(1), stroke.id)
+}
+
+#[cfg(test)]
+mod tests;

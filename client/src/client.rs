@@ -1,0 +1,657 @@
+//! The client as a state machine: frames and time in, frames and events out.
+//!
+//! It owns the board as this person sees it, the outbox, the history, people and cursors, and speaks the protocol of
+//! `chalkboard_shared::wire`. It has no socket and no clock: a platform (the web engine, `native`) brings links up,
+//! hands over what comes, sends what [`Client::poll_transmit`] gives, and calls [`Client::tick`]. A link that breaks
+//! leaves everything as it is; the next one resumes from it.
+
+mod drawing;
+mod pace;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use chalkboard_shared::cursor::CursorState;
+use chalkboard_shared::digest::Digest;
+use chalkboard_shared::interest::Coverage;
+use chalkboard_shared::limits::SESSIONS_PER_ROOM_MAX;
+use chalkboard_shared::wire::{
+    ClientMessage, Hello, Participant, PersonChange, Profile, Resume, ServerMessage, Update, Welcome,
+};
+use chalkboard_shared::{
+    ActorId, BoardId, BoardPoint, BoardRect, DecodeError, DisconnectReason, OpEntry, Position,
+    RejectReason, Rights, Secret, SessionId, StrokeId,
+};
+
+use crate::board::{Board, PendingOp};
+use crate::bridge::{Person, SaveState};
+use crate::cursors::Cursors;
+use crate::history::{History, Step};
+use crate::outbox::{Entry, Outbox, signed};
+use drawing::Live;
+use pace::{CursorPace, LinkPace, ViewPace};
+
+/// What a client is and opens.
+#[derive(Debug, Clone)]
+pub struct ClientOptions {
+    /// The board to open.
+    pub board: BoardId,
+    /// The capability from the link: an edit or a view secret.
+    pub secret: Secret,
+    /// Random bytes that only this client knows; the server derives the actor from them. Fresh for every run of a
+    /// client, the same for all of its connections.
+    pub key: [u8; 16],
+    /// Display name.
+    pub name: String,
+    /// Colour, 0xRRGGBB.
+    pub color: u32,
+}
+
+/// A frame to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transmit {
+    /// On the stream, in order; otherwise a datagram, that may be lost.
+    pub reliable: bool,
+    /// The frame.
+    pub frame: Bytes,
+}
+
+/// Something that the platform or the person should know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The board is open with these rights.
+    Opened {
+        /// What this client may do.
+        rights: Rights,
+        /// The secret of a view link, for those who may edit.
+        view_secret: Option<Secret>,
+    },
+    /// Everything in the covered area has arrived.
+    Loaded,
+    /// People came, went or changed: [`Client::people`].
+    People,
+    /// How safe this person's changes are.
+    Saved(SaveState),
+    /// What undo and redo can do.
+    History {
+        /// Something can be undone.
+        can_undo: bool,
+        /// Something can be redone.
+        can_redo: bool,
+    },
+    /// The room, or this client in its place, refused a change.
+    Refused(RejectReason),
+    /// So many changes wait to be sent that no more are taken: connect first.
+    OutboxFull,
+    /// Nothing was heard for [`LINK_DEAD_MS`]: close the link and connect again.
+    LinkDead,
+    /// The server ended the session; where the reason is not retryable, for good.
+    Closed(DisconnectReason),
+}
+
+/// A link on which nothing comes for so long is dead, in milliseconds: a ping every 5 s and 10 s for its answer.
+pub const LINK_DEAD_MS: f64 = pace::PING_EVERY_MS + pace::ANSWER_WAIT_MS;
+
+/// How far the conversation has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Link {
+    /// No connection.
+    Down,
+    /// The hello waits to be sent.
+    Up,
+    /// The hello is on its way.
+    Greeted,
+    /// The server has welcomed this client.
+    Open,
+    /// The server has ended the session.
+    Ended,
+}
+
+/// A client.
+#[derive(Debug)]
+pub struct Client {
+    options: ClientOptions,
+    board: Board,
+    outbox: Outbox,
+    history: History,
+    cursors: Cursors,
+    link: Link,
+    now_ms: f64,
+
+    /// 0 until the first welcome.
+    actor: ActorId,
+    /// Numbers that this actor's ops had used up before this client's first.
+    answered_before: u32,
+    session: Option<SessionId>,
+    rights: Option<Rights>,
+    /// Epoch and last position of the mirror.
+    resume: Option<Resume>,
+    people: BTreeMap<SessionId, Participant>,
+
+    coverage: Option<Coverage>,
+    /// The strokes that the connection sends first are on their way; the counter is the last op that they hold.
+    first_load: Option<u32>,
+
+    live: Vec<Live>,
+    gesture: Option<Step>,
+
+    cursor: CursorPace,
+    view: ViewPace,
+    pings: LinkPace,
+    profile_changed: bool,
+
+    events: VecDeque<Event>,
+    told_saved: SaveState,
+    told_history: (bool, bool),
+}
+
+impl Client {
+    /// A client that is not connected. Drawing works at once; it is sent when the board is open.
+    pub fn new(options: ClientOptions) -> Self {
+        let view = BoardRect::from_corners(
+            BoardPoint::new(0, 0),
+            BoardPoint::from_pixels(1280.0, 800.0),
+        );
+        Self {
+            options,
+            board: Board::new(),
+            outbox: Outbox::new(),
+            history: History::default(),
+            cursors: Cursors::new(),
+            link: Link::Down,
+            now_ms: 0.0,
+            actor: ActorId(0),
+            answered_before: 0,
+            session: None,
+            rights: None,
+            resume: None,
+            people: BTreeMap::new(),
+            coverage: None,
+            first_load: None,
+            live: Vec::new(),
+            gesture: None,
+            cursor: CursorPace::new(),
+            view: ViewPace::new(view),
+            pings: LinkPace::new(),
+            profile_changed: false,
+            events: VecDeque::new(),
+            told_saved: SaveState::Saved,
+            told_history: (false, false),
+        }
+    }
+
+    /// A link is up: says hello on it, and then sends again whatever the room has not answered.
+    pub fn connected(&mut self, now_ms: f64) {
+        self.disconnected(now_ms);
+        self.link = Link::Up;
+        self.pings.connected(now_ms);
+    }
+
+    /// The link is gone. What was drawn stays, and so does what was not sent.
+    pub fn disconnected(&mut self, now_ms: f64) {
+        self.now_ms = now_ms;
+        self.link = Link::Down;
+        self.outbox.disconnected();
+        self.cursors.clear();
+        self.session = None;
+        self.coverage = None;
+        self.pings = LinkPace::new();
+    }
+
+    /// Takes one frame, from the stream or a datagram.
+    ///
+    /// # Errors
+    /// Bytes that no server of this version sends: close the link.
+    pub fn receive(&mut self, now_ms: f64, frame: Bytes) -> Result<(), DecodeError> {
+        self.now_ms = now_ms;
+        if matches!(self.link, Link::Down | Link::Ended) {
+            return Ok(());
+        }
+        self.pings.heard();
+        let message = ServerMessage::decode(frame)?;
+        if let ServerMessage::Bye(reason) = message {
+            self.link = Link::Ended;
+            self.notify(Event::Closed(reason));
+            return Ok(());
+        }
+        match (self.link, message) {
+            (Link::Open, message) => self.handle(message),
+            (Link::Greeted, ServerMessage::Welcome(welcome)) => self.welcome(&welcome),
+            _ => Err(DecodeError::Malformed),
+        }
+    }
+
+    fn welcome(&mut self, welcome: &Welcome) -> Result<(), DecodeError> {
+        let mut arriving = Vec::new();
+        if self.actor == ActorId(0) {
+            self.sign(welcome.actor, welcome.answered);
+        } else if self.actor == welcome.actor {
+            // Ops that the room has, though its answer was lost, show until its strokes have come.
+            arriving = self.board.pending_through(welcome.answered);
+        } else {
+            // The server that knew this client is gone; its ops can't be told to another.
+            self.link = Link::Ended;
+            self.notify(Event::Closed(DisconnectReason::Malformed));
+            return Ok(());
+        }
+        self.outbox.resume(
+            welcome.actor,
+            welcome.answered,
+            welcome.position,
+            welcome.durable,
+        )?;
+        let again = self.outbox.unanswered().map(|(counter, entry)| {
+            let pending = PendingOp {
+                op: entry.op.clone(),
+                ink_end: entry.ink_end,
+            };
+            (counter, pending)
+        });
+        self.board
+            .predict_anew(self.actor, arriving.into_iter().chain(again));
+        self.link = Link::Open;
+        self.session = Some(welcome.session);
+        self.rights = Some(welcome.rights);
+        self.resume = Some(Resume {
+            epoch: welcome.epoch,
+            position: welcome.position,
+        });
+        self.first_load = Some(welcome.answered);
+        self.people.clear();
+        self.cursors
+            .connected(welcome.session, welcome.tick, welcome.tick_us);
+        self.cursor.connected();
+        self.notify(Event::Opened {
+            rights: welcome.rights,
+            view_secret: welcome.view_secret,
+        });
+        self.notify(Event::People);
+        Ok(())
+    }
+
+    /// Gives everything that was drawn before the first welcome its lasting name.
+    fn sign(&mut self, actor: ActorId, answered: u32) {
+        self.actor = actor;
+        self.answered_before = answered;
+        self.outbox.sign(actor, answered);
+        let name = |stroke| signed(stroke, actor, answered);
+        self.history.rename(name);
+        for (stroke, _) in self.gesture.iter_mut().flatten() {
+            *stroke = name(*stroke);
+        }
+        for live in &mut self.live {
+            live.rename(name);
+        }
+    }
+
+    fn handle(&mut self, message: ServerMessage) -> Result<(), DecodeError> {
+        match message {
+            ServerMessage::Coverage(coverage) => {
+                if self.coverage.is_none() {
+                    self.board.begin_generation();
+                }
+                self.coverage = Some(coverage);
+            }
+            ServerMessage::Chunk(strokes) => {
+                for stroke in strokes {
+                    self.board.put(stroke)?;
+                }
+            }
+            ServerMessage::Covered => self.covered()?,
+            ServerMessage::Updates { updates, .. } => {
+                for update in updates {
+                    match update {
+                        Update::Op(entry) => self.accepted(&entry),
+                        Update::Stroke(stroke) => self.board.put(*stroke)?,
+                    }
+                }
+            }
+            ServerMessage::Ack {
+                through,
+                position,
+                rejected,
+            } => self.answered(through, position, &rejected)?,
+            ServerMessage::Durable(position) => self.outbox.saved(position),
+            ServerMessage::People(changes) => self.people_changed(changes)?,
+            ServerMessage::Keyframe(keyframe) => self.cursors.keyframe(self.now_ms, keyframe),
+            ServerMessage::CursorDelta(delta) => self.cursors.delta(self.now_ms, delta)?,
+            ServerMessage::Pong(nonce) => self.pings.pong(self.now_ms, nonce),
+            ServerMessage::Welcome(_) | ServerMessage::Bye(_) => {
+                return Err(DecodeError::Malformed);
+            }
+        }
+        Ok(())
+    }
+
+    fn covered(&mut self) -> Result<(), DecodeError> {
+        let coverage = self.coverage.ok_or(DecodeError::Malformed)?;
+        let me = self.actor;
+        let mut lost = Vec::new();
+        if let Some(answered) = self.first_load.take() {
+            for stroke in self.board.evict_stale() {
+                // It was visible, and should be here, but was not sent: somebody has erased it meanwhile.
+                let was_erased = !stroke.erased.value
+                    && stroke.extent().intersects(coverage.rect())
+                    && !self.board.is_predicted(stroke.id);
+                if was_erased || stroke.erased.by.actor != me {
+                    lost.push(stroke.id);
+                }
+            }
+            self.board.withdraw_through(answered);
+        }
+        let outside = self.board.evict_outside(coverage.rect());
+        let of_others = outside.iter().filter(|s| s.erased.by.actor != me);
+        lost.extend(of_others.map(|s| s.id));
+        self.history.forget(&lost);
+        self.notify(Event::Loaded);
+        Ok(())
+    }
+
+    fn accepted(&mut self, entry: &OpEntry) {
+        if let Some(resume) = &mut self.resume {
+            if entry.position <= resume.position {
+                return;
+            }
+            resume.position = entry.position;
+        }
+        if entry.id.actor == self.actor
+            && let Some(waiting) = self.outbox.get_mut(entry.id.counter)
+        {
+            waiting.echoed = true;
+        }
+        self.board.accept(entry);
+    }
+
+    fn answered(
+        &mut self,
+        through: u32,
+        position: Position,
+        rejected: &[(u32, RejectReason)],
+    ) -> Result<(), DecodeError> {
+        let first = self.outbox.answered().saturating_add(1);
+        for (counter, reason) in rejected {
+            let id = self.op_id(*counter);
+            let Some(entry) = self.outbox.get_mut(*counter) else {
+                continue;
+            };
+            if *counter < first || *counter > through || std::mem::replace(&mut entry.rejected, true)
+            {
+                continue;
+            }
+            let strokes: Vec<_> = entry.op.strokes(&id).collect();
+            self.board.withdraw(*counter);
+            self.history.forget(&strokes);
+            self.live.retain(|live| !strokes.contains(&live.current()));
+            self.notify(Event::Refused(*reason));
+        }
+        // Checks that these were sent, which bounds the loop below.
+        let unsent: Vec<u32> = (first..=through.min(self.outbox.next_counter()))
+            .filter(|counter| {
+                let is_unsent = |entry: &Entry| !entry.echoed && !entry.rejected;
+                self.outbox.get(*counter).is_some_and(is_unsent)
+            })
+            .collect();
+        self.outbox.answer(through, position)?;
+        for counter in unsent {
+            self.board.accept_unsent(counter, position);
+        }
+        self.board.answered();
+        Ok(())
+    }
+
+    fn people_changed(&mut self, changes: Vec<PersonChange>) -> Result<(), DecodeError> {
+        for change in changes {
+            match change {
+                PersonChange::Here(mut person) => {
+                    person.profile = person.profile.tidied();
+                    self.people.insert(person.session, person);
+                    if self.people.len() > SESSIONS_PER_ROOM_MAX {
+                        return Err(DecodeError::OutOfRange);
+                    }
+                }
+                PersonChange::Left(session) => {
+                    self.people.remove(&session);
+                    self.cursors.remove(session);
+                }
+            }
+        }
+        self.notify(Event::People);
+        Ok(())
+    }
+
+    /// The next frame to send, if there is one.
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        let reliable = |message: &ClientMessage| {
+            Some(Transmit {
+                reliable: true,
+                frame: message.encode(),
+            })
+        };
+        if self.link == Link::Up {
+            self.link = Link::Greeted;
+            self.profile_changed = false;
+            let hello = Hello {
+                board: self.options.board,
+                secret: self.options.secret,
+                key: self.options.key,
+                profile: self.profile(),
+                view: self.view.take(self.now_ms),
+                resume: self.resume,
+            };
+            return reliable(&ClientMessage::Hello(Box::new(hello)));
+        }
+        if self.link != Link::Open {
+            return None;
+        }
+        if std::mem::take(&mut self.profile_changed) {
+            return reliable(&ClientMessage::Profile(self.profile()));
+        }
+        // New ink lies in view: the room must know the view first, or it would not send it back.
+        let unsent = self.outbox.has_unsent();
+        if self.view.is_due(self.now_ms) || (unsent && self.view.is_outside(self.coverage)) {
+            return reliable(&ClientMessage::View(self.view.take(self.now_ms)));
+        }
+        if let Some((first, ops)) = self.outbox.next_message() {
+            let actor = self.actor;
+            let unsigned = |op: &std::sync::Arc<chalkboard_shared::Op>| {
+                op.as_ref().clone().unsigned(actor)
+            };
+            let ops = ops.iter().map(unsigned).collect();
+            return reliable(&ClientMessage::Ops { first, ops });
+        }
+        if let Some(nonce) = self.pings.take_ping(self.now_ms) {
+            return reliable(&ClientMessage::Ping(nonce));
+        }
+        let (sequence, cursor) = self.cursor.take(self.now_ms)?;
+        Some(Transmit {
+            reliable: false,
+            frame: ClientMessage::Cursor { sequence, cursor }.encode(),
+        })
+    }
+
+    /// The next event, if there is one.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        if let Some(event) = self.events.pop_front() {
+            return Some(event);
+        }
+        let saved = self.save_state();
+        if self.told_saved != saved {
+            self.told_saved = saved;
+            return Some(Event::Saved(saved));
+        }
+        let history = (self.history.can_undo(), self.history.can_redo());
+        if self.told_history != history {
+            self.told_history = history;
+            let (can_undo, can_redo) = history;
+            return Some(Event::History { can_undo, can_redo });
+        }
+        None
+    }
+
+    /// Lets time pass: pings, the last position of a resting cursor, a dead link. Call it once a frame, or at
+    /// [`Client::poll_timeout`]; then [`Client::poll_transmit`].
+    pub fn tick(&mut self, now_ms: f64) {
+        self.now_ms = now_ms;
+        if matches!(self.link, Link::Greeted | Link::Open) && self.pings.is_dead(now_ms) {
+            self.notify(Event::LinkDead);
+        }
+    }
+
+    /// When [`Client::tick`] will next have something to do, on the caller's clock; `None` without a link.
+    pub fn poll_timeout(&self) -> Option<f64> {
+        match self.link {
+            Link::Down | Link::Ended => None,
+            Link::Up | Link::Greeted => Some(self.pings.next_ms()),
+            Link::Open => Some(
+                self.pings
+                    .next_ms()
+                    .min(self.view.next_ms())
+                    .min(self.cursor.next_ms()),
+            ),
+        }
+    }
+
+    /// What this person sees.
+    pub const fn board(&self) -> &Board {
+        &self.board
+    }
+
+    /// What this person sees, to take its changes.
+    pub const fn board_mut(&mut self) -> &mut Board {
+        &mut self.board
+    }
+
+    /// Other people's cursors.
+    pub const fn cursors(&self) -> &Cursors {
+        &self.cursors
+    }
+
+    /// This person points here now.
+    pub fn set_cursor(&mut self, now_ms: f64, cursor: CursorState) {
+        self.now_ms = now_ms;
+        if cursor.at.is_in_bounds() {
+            self.cursor.set(cursor);
+        }
+    }
+
+    /// This person sees this part of the board now.
+    pub fn set_view(&mut self, view: BoardRect) {
+        if !view.is_empty() {
+            self.view.set(view);
+        }
+    }
+
+    /// This person's display name and colour (0xRRGGBB) from now on.
+    pub fn rename(&mut self, name: String, color: u32) {
+        self.options.name = name;
+        self.options.color = color;
+        self.profile_changed = true;
+        self.notify(Event::People);
+    }
+
+    fn profile(&self) -> Profile {
+        Profile {
+            name: self.options.name.clone(),
+            color: self.options.color,
+        }
+        .tidied()
+    }
+
+    /// Who is here, this person first.
+    pub fn people(&self) -> Vec<Person> {
+        let profile = self.profile();
+        let me = Person {
+            session: self.session.map_or(0, |session| session.0),
+            name: profile.name,
+            color: profile.color,
+            me: true,
+            can_edit: self.rights == Some(Rights::Edit),
+        };
+        let others = self.people.values().filter_map(|person| {
+            (Some(person.session) != self.session && person.actor != self.actor).then(|| Person {
+                session: person.session.0,
+                name: person.profile.name.clone(),
+                color: person.profile.color,
+                me: false,
+                can_edit: person.rights == Rights::Edit,
+            })
+        });
+        std::iter::once(me).chain(others).collect()
+    }
+
+    /// How safe this person's changes are. An op is with the server once the room has answered it.
+    pub fn save_state(&self) -> SaveState {
+        match (self.outbox.unanswered_len(), self.outbox.unsaved_len()) {
+            (0, 0) => SaveState::Saved,
+            (0, pending) => SaveState::Sent { pending },
+            (pending, _) => SaveState::Local { pending },
+        }
+    }
+
+    /// What this client may do, once the server has said it.
+    pub const fn rights(&self) -> Option<Rights> {
+        self.rights
+    }
+
+    /// Digest of the confirmed strokes in the covered area: the room's, where that is the whole board.
+    pub fn digest(&self) -> Digest {
+        self.board.digest()
+    }
+
+    /// The server has welcomed this client on the present link.
+    pub fn is_open(&self) -> bool {
+        self.link == Link::Open
+    }
+
+    /// Everything in the covered area has arrived on the present link.
+    pub fn is_loaded(&self) -> bool {
+        self.is_open() && self.coverage.is_some() && self.first_load.is_none()
+    }
+
+    /// The last position that the mirror holds.
+    pub fn position(&self) -> Position {
+        self.resume.map_or(Position(0), |resume| resume.position)
+    }
+
+    /// The log is synced up to here, as far as this client knows.
+    pub const fn durable(&self) -> Position {
+        self.outbox.durable()
+    }
+
+    /// This connection's session.
+    pub const fn session(&self) -> Option<SessionId> {
+        self.session
+    }
+
+    /// Who this client is, once the server has said it.
+    pub fn actor(&self) -> Option<ActorId> {
+        (self.actor != ActorId(0)).then_some(self.actor)
+    }
+
+    /// The last measured round trip in milliseconds.
+    pub const fn round_trip_ms(&self) -> Option<f64> {
+        self.pings.round_trip_ms()
+    }
+
+    /// Queues an event. Of a kind only the newest waits, so that the queue is short however long nobody asks.
+    fn notify(&mut self, event: Event) {
+        self.events.retain(|other| match (other, &event) {
+            (Event::Refused(a), Event::Refused(b)) => a != b,
+            _ => std::mem::discriminant(other) != std::mem::discriminant(&event),
+        });
+        self.events.push_back(event);
+    }
+
+    /// The lasting name of a stroke that the caller may know by an earlier one.
+    fn resolve(&self, stroke: StrokeId) -> StrokeId {
+        if stroke.0.counter == 0 {
+            return stroke;
+        }
+        signed(stroke, self.actor, self.answered_before)
+    }
+}
+
+#[cfg(test)]
+mod fake_room;
+#[cfg(test)]
+mod tests;

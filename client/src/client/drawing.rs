@@ -1,0 +1,260 @@
+//! What a person does to the board: strokes, erasures, undo and redo, each predicted at once.
+
+use std::sync::Arc;
+
+use chalkboard_shared::limits::{
+    COORDINATE_MAX, POINTS_PER_OP_MAX, POINTS_PER_STROKE_MAX, STROKES_PER_OP_MAX, WIDTH_MAX,
+};
+use chalkboard_shared::op::InkRun;
+use chalkboard_shared::{
+    InkPoint, Op, OpId, RejectReason, Rights, StrokeId, StrokeStyle,
+};
+
+use super::{Client, Event};
+use crate::board::PendingOp;
+use crate::history::Step;
+
+/// Strokes that one person draws at the same time: more than fingers. Beginning another ends the oldest.
+const LIVE_MAX: usize = 16;
+
+/// A stroke that is being drawn.
+#[derive(Debug)]
+pub(super) struct Live {
+    /// The stroke that was begun, and those that continued it because it was full; all one to the person.
+    parts: Vec<StrokeId>,
+    style: StrokeStyle,
+    /// Points of the last part.
+    points: u32,
+    last: InkPoint,
+}
+
+impl Live {
+    pub(super) fn current(&self) -> StrokeId {
+        self.parts[self.parts.len() - 1]
+    }
+
+    pub(super) fn rename(&mut self, name: impl Fn(StrokeId) -> StrokeId) {
+        for part in &mut self.parts {
+            *part = name(*part);
+        }
+    }
+}
+
+impl Client {
+    /// Begins a stroke with 1 or more points. It shows at once. Where this person may not draw, or nothing more can
+    /// be taken, an event says so, and the answer names no stroke: what is done to it has no effect.
+    pub fn begin_stroke(&mut self, style: StrokeStyle, points: &[InkPoint]) -> StrokeId {
+        if points.is_empty() || !self.may_change() {
+            return StrokeId(self.op_id(0));
+        }
+        if self.live.len() >= LIVE_MAX {
+            let oldest = self.live[0].parts[0];
+            self.finish_stroke(oldest);
+        }
+        let style = StrokeStyle {
+            color: style.color & 0xff_ffff,
+            width: style.width.clamp(1, WIDTH_MAX),
+            ..style
+        };
+        let points: Vec<_> = points.iter().map(|p| within_bounds(*p)).collect();
+        let (first, rest) = points.split_at(points.len().min(POINTS_PER_OP_MAX));
+        let stroke = self.begin_part(style, first);
+        self.live.push(Live {
+            parts: vec![stroke],
+            style,
+            points: first.len() as u32,
+            last: first[first.len() - 1],
+        });
+        self.extend_stroke(stroke, rest);
+        stroke
+    }
+
+    /// Adds points to a stroke that was begun and not finished. A stroke that is full goes on in another one, under
+    /// the same name for the caller.
+    pub fn extend_stroke(&mut self, stroke: StrokeId, points: &[InkPoint]) {
+        let stroke = self.resolve(stroke);
+        let Some(at) = self.live.iter().position(|live| live.parts[0] == stroke) else {
+            return;
+        };
+        let points: Vec<_> = points.iter().map(|p| within_bounds(*p)).collect();
+        let mut rest = points.as_slice();
+        while !rest.is_empty() {
+            if self.outbox.is_full() {
+                self.notify(Event::OutboxFull);
+                return;
+            }
+            let live = &self.live[at];
+            let room = POINTS_PER_STROKE_MAX - live.points as usize;
+            if room == 0 {
+                // The first point of the next part is the last of this one, so that no gap shows.
+                let (current, style, last) = (live.current(), live.style, live.last);
+                self.submit(Op::Finish { stroke: current }, 0);
+                let next = self.begin_part(style, &[last]);
+                self.live[at].parts.push(next);
+                self.live[at].points = 1;
+                continue;
+            }
+            let count = rest.len().min(POINTS_PER_OP_MAX).min(room);
+            let (now, later) = rest.split_at(count);
+            let current = live.current();
+            let ink_end = live.points + count as u32;
+            self.live[at].points = ink_end;
+            self.live[at].last = now[count - 1];
+            if let Some((counter, op, ink_end)) = self.outbox.lengthen_last(current, now) {
+                let longer = PendingOp { op, ink_end };
+                self.board.predict_longer(counter, current, longer);
+            } else {
+                let ink = InkRun::new(now.to_vec());
+                let op = Op::Extend {
+                    stroke: current,
+                    ink,
+                };
+                self.submit(op, ink_end);
+            }
+            rest = later;
+        }
+    }
+
+    /// Ends a stroke: one undo step, unless a gesture is open that it belongs to.
+    pub fn finish_stroke(&mut self, stroke: StrokeId) {
+        if let Some(parts) = self.end_live(stroke) {
+            self.record(parts.into_iter().map(|part| (part, true)).collect());
+        }
+    }
+
+    /// Takes a stroke away that turned out to be none: finishes and erases it, without an undo step.
+    pub fn abandon_stroke(&mut self, stroke: StrokeId) {
+        if let Some(parts) = self.end_live(stroke) {
+            self.set_visible(parts.into_iter().map(|part| (part, false)));
+        }
+    }
+
+    fn end_live(&mut self, stroke: StrokeId) -> Option<Vec<StrokeId>> {
+        let stroke = self.resolve(stroke);
+        let at = self.live.iter().position(|live| live.parts[0] == stroke)?;
+        let live = self.live.remove(at);
+        let current = live.current();
+        self.submit(Op::Finish { stroke: current }, 0);
+        Some(live.parts)
+    }
+
+    /// Erases strokes, anybody's; those that are not visible are passed over. One undo step, or a part of the open
+    /// gesture's.
+    pub fn erase(&mut self, strokes: &[StrokeId]) {
+        let mut step: Step = strokes
+            .iter()
+            .map(|stroke| self.resolve(*stroke))
+            .filter(|stroke| self.board.get(*stroke).is_some())
+            .map(|stroke| (stroke, false))
+            .collect();
+        step.sort_unstable();
+        step.dedup();
+        if step.is_empty() || !self.may_change() {
+            return;
+        }
+        self.set_visible(step.iter().copied());
+        self.record(step);
+    }
+
+    /// What is drawn and erased from here on is one undo step.
+    pub fn begin_gesture(&mut self) {
+        self.end_gesture();
+        self.gesture = Some(Step::new());
+    }
+
+    /// Ends what [`Client::begin_gesture`] began.
+    pub fn end_gesture(&mut self) {
+        if let Some(step) = self.gesture.take() {
+            self.history.record(step);
+        }
+    }
+
+    /// Takes this person's last change back, as far as nobody else has changed the same since. False when there is
+    /// nothing left to take back.
+    pub fn undo(&mut self) -> bool {
+        self.end_gesture();
+        if !self.history.can_undo() || !self.may_change() {
+            return false;
+        }
+        let inverse = self.history.undo(&self.board, self.actor);
+        self.turn(inverse)
+    }
+
+    /// Brings back what was undone last, under the same rule.
+    pub fn redo(&mut self) -> bool {
+        self.end_gesture();
+        if !self.history.can_redo() || !self.may_change() {
+            return false;
+        }
+        let inverse = self.history.redo(&self.board, self.actor);
+        self.turn(inverse)
+    }
+
+    fn turn(&mut self, inverse: Option<Step>) -> bool {
+        let Some(inverse) = inverse else {
+            return false;
+        };
+        self.set_visible(inverse);
+        true
+    }
+
+    fn record(&mut self, step: Step) {
+        match &mut self.gesture {
+            Some(gesture) => gesture.extend(step),
+            None => self.history.record(step),
+        }
+    }
+
+    fn set_visible(&mut self, strokes: impl IntoIterator<Item = (StrokeId, bool)>) {
+        let (show, hide): (Step, Step) = strokes.into_iter().partition(|(_, visible)| *visible);
+        let names = |step: &[(StrokeId, bool)]| step.iter().map(|(id, _)| *id).collect::<Vec<_>>();
+        for some in show.chunks(STROKES_PER_OP_MAX) {
+            let strokes = names(some);
+            self.submit(Op::Restore { strokes }, 0);
+        }
+        for some in hide.chunks(STROKES_PER_OP_MAX) {
+            let strokes = names(some);
+            self.submit(Op::Erase { strokes }, 0);
+        }
+    }
+
+    /// May this person change the board, as far as is known, and can a change be taken? Says so if not.
+    fn may_change(&mut self) -> bool {
+        if self.rights == Some(Rights::View) {
+            self.notify(Event::Refused(RejectReason::ReadOnly));
+            return false;
+        }
+        if self.outbox.is_full() {
+            self.notify(Event::OutboxFull);
+            return false;
+        }
+        true
+    }
+
+    fn begin_part(&mut self, style: StrokeStyle, points: &[InkPoint]) -> StrokeId {
+        let ink = InkRun::new(points.to_vec());
+        let counter = self.submit(Op::Begin { style, ink }, points.len() as u32);
+        StrokeId(self.op_id(counter))
+    }
+
+    /// Predicts an op and puts it into the outbox; answers its counter.
+    fn submit(&mut self, op: Op, ink_end: u32) -> u32 {
+        let op = Arc::new(op);
+        let counter = self.outbox.push(op.clone(), ink_end);
+        self.board.predict(counter, PendingOp { op, ink_end });
+        counter
+    }
+
+    pub(super) const fn op_id(&self, counter: u32) -> OpId {
+        OpId {
+            actor: self.actor,
+            counter,
+        }
+    }
+}
+
+fn within_bounds(mut point: InkPoint) -> InkPoint {
+    point.at.x = point.at.x.clamp(-COORDINATE_MAX, COORDINATE_MAX);
+    point.at.y = point.at.y.clamp(-COORDINATE_MAX, COORDINATE_MAX);
+    point
+}

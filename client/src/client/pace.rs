@@ -1,0 +1,190 @@
+//! When a client speaks though nothing forces it to: cursor positions, views and pings, each at its own pace.
+//!
+//! Only the newest cursor and view wait, so none of this is a queue. Times are milliseconds on the caller's clock.
+
+use chalkboard_shared::BoardRect;
+use chalkboard_shared::cursor::CursorState;
+use chalkboard_shared::interest::Coverage;
+
+/// Cursor positions are at least this far apart: as often as a room ticks.
+const CURSOR_EVERY_MS: f64 = 16.0;
+
+/// A cursor that has rested for so long is sent once more, because its last datagram may be lost.
+const CURSOR_REPEAT_MS: f64 = 200.0;
+
+/// Views are at least this far apart; the last one is always sent.
+const VIEW_EVERY_MS: f64 = 50.0;
+
+/// Pings are this far apart.
+pub(super) const PING_EVERY_MS: f64 = 5000.0;
+
+/// A link on which nothing comes for so long after a ping or a hello is dead.
+pub(super) const ANSWER_WAIT_MS: f64 = 10_000.0;
+
+/// The cursor's pace.
+#[derive(Debug)]
+pub(super) struct CursorPace {
+    cursor: Option<CursorState>,
+    sequence: u32,
+    sent_ms: f64,
+    changed: bool,
+    repeat: bool,
+}
+
+impl CursorPace {
+    pub(super) const fn new() -> Self {
+        Self {
+            cursor: None,
+            sequence: 0,
+            sent_ms: f64::NEG_INFINITY,
+            changed: false,
+            repeat: false,
+        }
+    }
+
+    /// A new session knows nothing of the cursor.
+    pub(super) const fn connected(&mut self) {
+        self.changed = self.cursor.is_some();
+    }
+
+    pub(super) fn set(&mut self, cursor: CursorState) {
+        if self.cursor != Some(cursor) {
+            self.cursor = Some(cursor);
+            self.changed = true;
+        }
+    }
+
+    /// When it is due; infinity for never.
+    pub(super) const fn next_ms(&self) -> f64 {
+        if self.changed {
+            self.sent_ms + CURSOR_EVERY_MS
+        } else if self.repeat {
+            self.sent_ms + CURSOR_REPEAT_MS
+        } else {
+            f64::INFINITY
+        }
+    }
+
+    pub(super) fn take(&mut self, now_ms: f64) -> Option<(u32, CursorState)> {
+        if now_ms < self.next_ms() {
+            return None;
+        }
+        let cursor = self.cursor?;
+        self.repeat = std::mem::take(&mut self.changed);
+        self.sent_ms = now_ms;
+        self.sequence = self.sequence.wrapping_add(1);
+        Some((self.sequence, cursor))
+    }
+}
+
+/// The view's pace.
+#[derive(Debug)]
+pub(super) struct ViewPace {
+    view: BoardRect,
+    sent_ms: f64,
+    changed: bool,
+}
+
+impl ViewPace {
+    pub(super) const fn new(view: BoardRect) -> Self {
+        Self {
+            view,
+            sent_ms: f64::NEG_INFINITY,
+            changed: false,
+        }
+    }
+
+    pub(super) fn set(&mut self, view: BoardRect) {
+        self.changed |= self.view != view;
+        self.view = view;
+    }
+
+    pub(super) fn next_ms(&self) -> f64 {
+        if self.changed {
+            self.sent_ms + VIEW_EVERY_MS
+        } else {
+            f64::INFINITY
+        }
+    }
+
+    pub(super) fn is_due(&self, now_ms: f64) -> bool {
+        now_ms >= self.next_ms()
+    }
+
+    /// The room would have to cover more than it does.
+    pub(super) fn is_outside(&self, coverage: Option<Coverage>) -> bool {
+        self.changed && coverage.is_none_or(|c| !c.rect().contains_rect(self.view))
+    }
+
+    pub(super) fn take(&mut self, now_ms: f64) -> BoardRect {
+        self.changed = false;
+        self.sent_ms = now_ms;
+        self.view
+    }
+}
+
+/// Pings, and whether the other side is still there.
+#[derive(Debug)]
+pub(super) struct LinkPace {
+    next_ping_ms: f64,
+    /// The last ping: its number and when it was sent.
+    ping: Option<(u64, f64)>,
+    pings: u64,
+    /// Since when an answer is awaited and nothing at all has come.
+    waiting_since_ms: f64,
+    round_trip_ms: Option<f64>,
+}
+
+impl LinkPace {
+    pub(super) const fn new() -> Self {
+        Self {
+            next_ping_ms: f64::INFINITY,
+            ping: None,
+            pings: 0,
+            waiting_since_ms: f64::INFINITY,
+            round_trip_ms: None,
+        }
+    }
+
+    pub(super) const fn connected(&mut self, now_ms: f64) {
+        self.next_ping_ms = now_ms + PING_EVERY_MS;
+        // The answer to the hello may take as long as a silence is borne at all.
+        self.waiting_since_ms = now_ms + PING_EVERY_MS;
+    }
+
+    pub(super) const fn heard(&mut self) {
+        self.waiting_since_ms = f64::INFINITY;
+    }
+
+    pub(super) fn is_dead(&self, now_ms: f64) -> bool {
+        now_ms >= self.waiting_since_ms + ANSWER_WAIT_MS
+    }
+
+    pub(super) fn next_ms(&self) -> f64 {
+        self.next_ping_ms.min(self.waiting_since_ms + ANSWER_WAIT_MS)
+    }
+
+    pub(super) fn take_ping(&mut self, now_ms: f64) -> Option<u64> {
+        if now_ms < self.next_ping_ms {
+            return None;
+        }
+        self.pings += 1;
+        self.ping = Some((self.pings, now_ms));
+        self.next_ping_ms = now_ms + PING_EVERY_MS;
+        self.waiting_since_ms = self.waiting_since_ms.min(now_ms);
+        Some(self.pings)
+    }
+
+    pub(super) fn pong(&mut self, now_ms: f64, nonce: u64) {
+        if let Some((sent, at_ms)) = self.ping
+            && sent == nonce
+        {
+            self.ping = None;
+            self.round_trip_ms = Some(now_ms - at_ms);
+        }
+    }
+
+    pub(super) const fn round_trip_ms(&self) -> Option<f64> {
+        self.round_trip_ms
+    }
+}

@@ -1,0 +1,240 @@
+//! The mirror: what this client knows of the board for certain, in the room's order.
+//!
+//! It holds the strokes of the covered area (and, between two coverages, what is left of the old one), applies the
+//! room's updates by the shared merge rules and keeps the digest up to date. It knows nothing of predictions, of the
+//! link or of drawing; the board lays the first over it.
+
+use std::collections::HashMap;
+
+use chalkboard_shared::digest::Digest;
+use chalkboard_shared::limits::STROKES_PER_BOARD_MAX;
+use chalkboard_shared::merge::{self, Strokes};
+use chalkboard_shared::{BoardRect, DecodeError, OpEntry, Position, Stroke, StrokeId};
+
+/// A stroke and the connection in which it was last known to be there.
+#[derive(Debug)]
+struct Held {
+    stroke: Stroke,
+    generation: u32,
+}
+
+/// The confirmed strokes.
+#[derive(Debug, Default)]
+pub(crate) struct Mirror {
+    strokes: HashMap<StrokeId, Held>,
+    digest: Digest,
+    generation: u32,
+    /// Last drawing order seen: whatever has it is drawn above everything else that is confirmed.
+    z_max: Position,
+    /// Strokes that the op being applied touches, with their shares of the digest before.
+    touched: Vec<(StrokeId, u64)>,
+}
+
+impl Mirror {
+    pub(crate) fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.strokes.len()
+    }
+
+    pub(crate) fn z_max(&self) -> Position {
+        self.z_max
+    }
+
+    /// Applies an accepted op, in the room's order. Answers the strokes that it touched. An op that the merge rules
+    /// refuse here names only strokes that are not covered, and changes nothing.
+    pub(crate) fn apply(&mut self, entry: &OpEntry) -> Vec<StrokeId> {
+        self.touched.clear();
+        if merge::apply(self, entry.id, entry.position, &entry.op).is_err() {
+            self.touched.clear();
+        }
+        let touched = std::mem::take(&mut self.touched);
+        for (id, before) in &touched {
+            let after = self.strokes.get(id).map_or(0, |held| held.stroke.digest());
+            self.digest.replace(*before, after);
+        }
+        touched.into_iter().map(|(id, _)| id).collect()
+    }
+
+    /// Takes a whole stroke from the room. Within one connection a stroke with fewer points than the mirror's is
+    /// out of date; one from before the connection is replaced in any case, because a room that was loaded from its
+    /// log may have lost points.
+    ///
+    /// # Errors
+    /// More strokes than a board can hold.
+    pub(crate) fn put(&mut self, stroke: Stroke) -> Result<(), DecodeError> {
+        let id = stroke.id;
+        let generation = self.generation;
+        let is_full = self.strokes.len() >= STROKES_PER_BOARD_MAX;
+        match self.strokes.get_mut(&id) {
+            Some(held) => {
+                if held.generation == generation && held.stroke.point_count > stroke.point_count {
+                    return Ok(());
+                }
+                self.digest.replace(held.stroke.digest(), stroke.digest());
+                self.z_max = self.z_max.max(stroke.z);
+                *held = Held { stroke, generation };
+                Ok(())
+            }
+            None if is_full => Err(DecodeError::OutOfRange),
+            None => {
+                self.digest.replace(0, stroke.digest());
+                self.z_max = self.z_max.max(stroke.z);
+                self.strokes.insert(id, Held { stroke, generation });
+                Ok(())
+            }
+        }
+    }
+
+    /// A new connection begins: whatever is not sent again until [`Mirror::evict_stale`] is gone.
+    pub(crate) fn begin_generation(&mut self) {
+        self.generation = self.generation.wrapping_add(1);
+    }
+
+    /// Drops what was not sent since [`Mirror::begin_generation`]; answers what was dropped.
+    pub(crate) fn evict_stale(&mut self) -> Vec<Stroke> {
+        let generation = self.generation;
+        self.evict(|held| held.generation != generation)
+    }
+
+    /// Drops what does not touch `rect`; answers what was dropped.
+    pub(crate) fn evict_outside(&mut self, rect: BoardRect) -> Vec<Stroke> {
+        self.evict(|held| !held.stroke.extent().intersects(rect))
+    }
+
+    fn evict(&mut self, mut is_out: impl FnMut(&Held) -> bool) -> Vec<Stroke> {
+        let digest = &mut self.digest;
+        self.strokes
+            .extract_if(|_, held| is_out(held))
+            .map(|(_, held)| {
+                digest.replace(held.stroke.digest(), 0);
+                held.stroke
+            })
+            .collect()
+    }
+}
+
+impl Strokes for Mirror {
+    fn holds(&self, id: StrokeId) -> bool {
+        self.strokes.contains_key(&id)
+    }
+
+    fn get(&self, id: StrokeId) -> Option<&Stroke> {
+        self.strokes.get(&id).map(|held| &held.stroke)
+    }
+
+    fn get_mut(&mut self, id: StrokeId) -> Option<&mut Stroke> {
+        let stroke = &mut self.strokes.get_mut(&id)?.stroke;
+        // An op may name a stroke twice; its share from before the op counts once.
+        if self.touched.iter().all(|(other, _)| *other != id) {
+            self.touched.push((id, stroke.digest()));
+        }
+        Some(stroke)
+    }
+
+    fn insert(&mut self, stroke: Stroke) {
+        self.touched.push((stroke.id, 0));
+        self.z_max = self.z_max.max(stroke.z);
+        let generation = self.generation;
+        self.strokes.insert(stroke.id, Held { stroke, generation });
+    }
+
+    fn count(&self) -> usize {
+        self.strokes.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chalkboard_shared::op::InkRun;
+    use chalkboard_shared::stroke::Nib;
+    use chalkboard_shared::{ActorId, BoardPoint, InkPoint, Op, OpId, StrokeStyle};
+
+    use super::*;
+
+    fn op_id(counter: u32) -> OpId {
+        OpId {
+            actor: ActorId(3),
+            counter,
+        }
+    }
+
+    fn entry(position: u64, counter: u32, op: Op) -> OpEntry {
+        OpEntry {
+            position: Position(position),
+            id: op_id(counter),
+            op,
+        }
+    }
+
+    fn begin(position: u64, counter: u32, x: i32) -> OpEntry {
+        let style = StrokeStyle {
+            nib: Nib::Pen,
+            color: 0,
+            width: 64,
+        };
+        let ink = InkRun::new(vec![InkPoint::new(x, 0, 128), InkPoint::new(x + 9, 9, 128)]);
+        entry(position, counter, Op::Begin { style, ink })
+    }
+
+    /// The digest as the sum over all strokes, computed anew.
+    fn summed(mirror: &Mirror) -> Digest {
+        let mut digest = Digest::default();
+        for held in mirror.strokes.values() {
+            digest.replace(0, held.stroke.digest());
+        }
+        digest
+    }
+
+    #[test]
+    fn the_digest_follows_every_change() {
+        let mut mirror = Mirror::default();
+        let first = StrokeId(op_id(1));
+        let strokes = vec![first, first, StrokeId(op_id(99))];
+        for entry in [
+            begin(1, 1, 0),
+            begin(2, 2, 5000),
+            entry(3, 3, Op::Finish { stroke: first }),
+            entry(
+                4,
+                4,
+                Op::Erase {
+                    strokes: strokes.clone(),
+                },
+            ),
+            entry(5, 5, Op::Restore { strokes }),
+            begin(6, 1, 7),
+        ] {
+            mirror.apply(&entry);
+            assert_eq!(mirror.digest(), summed(&mirror));
+        }
+        assert_eq!(mirror.len(), 2);
+        let left = BoardRect::from_corners(BoardPoint::new(-99, -99), BoardPoint::new(99, 99));
+        assert_eq!(mirror.evict_outside(left).len(), 1);
+        assert_eq!(mirror.digest(), summed(&mirror));
+        mirror.begin_generation();
+        assert_eq!(mirror.evict_stale().len(), 1);
+        assert_eq!(mirror.digest(), Digest::default());
+    }
+
+    #[test]
+    fn a_shorter_stroke_replaces_only_one_from_before() {
+        let mut mirror = Mirror::default();
+        mirror.apply(&begin(1, 1, 0));
+        let id = StrokeId(op_id(1));
+        let mut short = Stroke::new(
+            id,
+            Position(1),
+            mirror.get(id).expect("is there").style.value,
+        );
+        short.push(&[InkPoint::new(0, 0, 128)]);
+        mirror.put(short.clone()).expect("fits");
+        assert_eq!(mirror.get(id).map(|s| s.point_count), Some(2));
+        mirror.begin_generation();
+        mirror.put(short).expect("fits");
+        assert_eq!(mirror.get(id).map(|s| s.point_count), Some(1));
+        assert_eq!(mirror.digest(), summed(&mirror));
+    }
+}
