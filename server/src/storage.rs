@@ -15,5 +15,5 @@ pub mod log_writer;
 pub mod repo;
 
 pub use data_folder::{DataFolder, DataFolderError};
-pub use log_writer::{LogCounts, LogHandle, LogWriter, Refusal, StopError, Trouble};
-pub use repo::{BoardRecord, LogBatch, Reader, Repository, StorageError, StoredBoard};
+pub use log_writer::{LogCounts, LogHandle, LogLimits, LogWriter, Refusal, StopError, Trouble};
+pub use repo::{BoardRecord, FormatError, LogBatch, Reader, Repository, StorageError, StoredBoard};

@@ -6,7 +6,7 @@
 //! rooms or sessions: they give it two functions to call.
 //!
 //! What can't be written is kept, in order, and tried again until it can be; the queue's bound is then the rooms'
-//! backpressure. Neighbours: [`handle`] the callers' side, [`writing`] the thread's, [`counts`] what metrics show.
+//! backpressure. Neighbours: `handle` the callers' side, `writing` the thread's, `counts` what metrics show.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -43,8 +43,8 @@ pub struct LogLimits {
     pub queue_bytes: usize,
     /// Batches in one transaction at most.
     pub group_batches: usize,
-    /// Bytes of records in one transaction at which no more is added: 8 MiB, the size of the write-ahead log between
-    /// two checkpoints.
+    /// Bytes of records in one transaction at which no more is added: 8 MiB, some tens of milliseconds of a disk's time,
+    /// so that a backlog is reported as durable in steps.
     pub group_bytes: usize,
     /// Pause after the first failed attempt; doubles with each further one.
     pub backoff_min: Duration,
@@ -130,9 +130,13 @@ impl LogWriter {
             on_durable,
             on_trouble,
         );
+        let watched = shared.clone();
         let thread = thread::Builder::new()
             .name("log-writer".to_owned())
-            .spawn(move || writing.run())
+            .spawn(move || {
+                let _told = DeathTold(watched);
+                writing.run()
+            })
             .map_err(StorageError::NoThread)?;
         Ok(Self {
             handle: LogHandle::new(sender, shared),
@@ -165,6 +169,17 @@ impl LogWriter {
     }
 }
 
+/// Shows in [`LogHandle::failing`] that the thread has died, if it does so by a panic.
+struct DeathTold(Arc<Shared>);
+
+impl Drop for DeathTold {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.set_failing(Some(StopError::Died.to_string()));
+        }
+    }
+}
+
 impl Drop for LogWriter {
     fn drop(&mut self) {
         if let Err(error) = self.end() {
@@ -191,7 +206,7 @@ pub enum StopError {
     /// The thread ended by a panic.
     #[error(
         "the thread that saves changes has died, so the last changes may not be saved; everything that was shown as \
-         saved is. Report the panic that the log shows before this"
+         saved is. Start the server again, and report the panic that the log shows before this"
     )]
     Died,
 }

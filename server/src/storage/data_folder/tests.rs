@@ -197,13 +197,26 @@ fn an_empty_database_file_is_a_new_one() {
     Sqlite::open(&folder).expect("it opens");
 }
 
-/// Where nothing can be made, whoever asks: `/proc` refuses even the superuser, whom no permission binds.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_folder_that_cannot_be_written_is_refused() {
-    let refused =
-        DataFolder::open(Path::new("/proc/self")).expect_err("nothing can be made in /proc");
-    assert!(refused.to_string().contains("/proc/self"), "{refused}");
+    use std::os::unix::fs::PermissionsExt;
+    let root = tempfile::tempdir().expect("a temporary folder");
+    let sealed = root.path().join("sealed");
+    fs::create_dir(&sealed).expect("it can be made");
+    fs::set_permissions(&sealed, fs::Permissions::from_mode(0o555)).expect("it is ours");
+    // No permission binds the superuser, but even for that one nothing can be made in the kernel's own folder.
+    let unbound = fs::write(sealed.join("file"), "").is_ok();
+    let path = if unbound {
+        Path::new("/sys/kernel")
+    } else {
+        &sealed
+    };
+    let refused = DataFolder::open(path).expect_err("nothing can be made there");
+    assert!(
+        matches!(refused, DataFolderError::ReadOnly { .. }),
+        "{refused:?}"
+    );
 }
 
 #[test]

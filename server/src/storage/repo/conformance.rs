@@ -439,3 +439,23 @@ fn commits_are_synced_and_the_file_is_marked() {
     assert_eq!(store.setting("synchronous"), 2, "FULL");
     assert_eq!(store.setting("foreign_keys"), 1);
 }
+
+/// A file that format version 1 has written, and that every later version must be able to read.
+const VERSION_1: &[u8] = include_bytes!("golden/version-1.sqlite3");
+
+#[test]
+fn a_file_of_every_version_ever_written_opens() {
+    let root = tempfile::tempdir().expect("a temporary folder");
+    std::fs::write(root.path().join(DATABASE_FILE), VERSION_1).expect("it can be written");
+    let mut store = open(root.path());
+    assert_eq!(store.board(A).expect("it answers"), Some(record(A)));
+    let expected = StoredBoard {
+        snapshot: Some((Position(3), snapshot(3))),
+        tail: vec![batch(A, 4, 4)],
+    };
+    assert_eq!(store.load(A).expect("it loads"), expected);
+    let older = store.load_before(A, Position(3)).expect("it loads");
+    assert_eq!(older.tail, [batch(A, 1, 3), batch(A, 4, 4)]);
+    assert_eq!(store.open_epoch(A).expect("it opens"), 3);
+    store.append(&[batch(A, 5, 5)]).expect("the log goes on");
+}

@@ -25,12 +25,15 @@ use crate::storage::data_folder::{DataFolder, FolderLock};
 /// How long a statement waits for another program (a backup, an inspection) that holds the database.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Pages of 4 KiB in the write-ahead log before a commit also moves them into the main file: 8 MiB. Larger makes that
-/// pause rarer and longer, and a start after a crash slower.
-const CHECKPOINT_PAGES: u32 = 2_048;
+/// Pages of 4 KiB in the write-ahead log before a commit also moves them into the main file: 32 MiB. Boards that are
+/// drawn on rewrite the last page of their log with each commit, and a longer log moves such a page once for many
+/// commits: with 100 boards in each commit, 8 MiB had commits of 10 ms at p90, this 8 ms. Larger makes a start after a
+/// crash slower and gains little.
+const CHECKPOINT_PAGES: u32 = 8_192;
 
-/// The write-ahead log's file is cut back to this when it starts over: 32 MiB.
-const JOURNAL_BYTES_MAX: u32 = 32 << 20;
+/// The write-ahead log's file is cut back to this when it starts over: a long one, grown while a reader held it, must
+/// not stay for good. 64 MiB.
+const JOURNAL_BYTES_MAX: u32 = 64 << 20;
 
 /// A store in the database of a data folder. Keeps the folder locked while it lives.
 #[derive(Debug)]

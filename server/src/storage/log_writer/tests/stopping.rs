@@ -51,11 +51,10 @@ fn a_dead_thread_is_told_at_the_stop() {
         |_| {},
     )
     .expect("it starts");
-    writer
-        .handle()
-        .try_append(batch(A, 1))
-        .expect("there is room");
+    let handle = writer.handle();
+    handle.try_append(batch(A, 1)).expect("there is room");
     assert!(matches!(writer.stop(), Err(StopError::Died)));
+    assert!(handle.failing().is_some(), "health checks see it too");
 }
 
 /// Boards of the tests with many threads.
