@@ -1,6 +1,6 @@
 //! Puts the parts together: takes the engine over, opens the board that the address names, shows the chrome around it.
 
-use chalkboard_client::bridge::{Command, SaveState};
+use chalkboard_client::bridge::{Command, SaveState, ToolKind};
 use leptos::prelude::*;
 use wasm_bindgen::JsCast;
 use wasm_bindgen_futures::spawn_local;
@@ -9,7 +9,7 @@ use web_sys::{Event, HtmlElement, MouseEvent, VisibilityState};
 use crate::address::{self, BoardKey, Destination};
 use crate::board;
 use crate::dialog::closed_dialog;
-use crate::element::{Button, block, dynamic, fixed, text};
+use crate::element::{Button, block, dynamic, fixed, text, watch};
 use crate::guest;
 use crate::icon::{Icon, icon};
 use crate::ink::Tools;
@@ -17,7 +17,7 @@ use crate::listener::{document, listen, mark, target_element, window};
 use crate::menu::{menu, theme_icon};
 use crate::panel::{Panel, Panels};
 use crate::people::people;
-use crate::session::Session;
+use crate::session::{Rights, Session};
 use crate::share::share;
 use crate::shortcuts::{self, shortcut_sheet};
 use crate::status::{connection, saved_state};
@@ -55,6 +55,12 @@ fn app() -> AnyView {
     watch_page(engine, session);
     let theme = Theme::follow(engine);
     let tools = Tools::load(engine, theme);
+    watch(move || {
+        if session.rights.get() == Rights::View {
+            // There is nothing to draw with: drags move the view.
+            tools.select(ToolKind::Hand);
+        }
+    });
     let panels = Panels::watch();
     shortcuts::connect(engine, session, tools, panels);
     let key = RwSignal::new(None);

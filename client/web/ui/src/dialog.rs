@@ -34,6 +34,8 @@ pub(crate) fn dialog(
     view! {
         <dialog
             class=class
+            tabindex="-1"
+            autofocus
             aria-label=label
             data-testid=class
             on:cancel=move |event: Event| {

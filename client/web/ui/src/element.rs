@@ -16,6 +16,7 @@ use crate::listener::document;
 
 /// Text that follows signals.
 pub(crate) fn text(compute: impl Fn() -> String + Send + Sync + 'static) -> Signal<String> {
+    #[inline(never)]
     fn erased(compute: Arc<dyn Fn() -> String + Send + Sync>) -> Signal<String> {
         Signal::derive(move || compute())
     }
@@ -30,6 +31,7 @@ pub(crate) fn fixed(text: &str) -> Signal<String> {
 
 /// A condition that follows signals.
 pub(crate) fn flag(compute: impl Fn() -> bool + Send + Sync + 'static) -> Signal<bool> {
+    #[inline(never)]
     fn erased(compute: Arc<dyn Fn() -> bool + Send + Sync>) -> Signal<bool> {
         Signal::derive(move || compute())
     }
@@ -38,6 +40,7 @@ pub(crate) fn flag(compute: impl Fn() -> bool + Send + Sync + 'static) -> Signal
 
 /// Runs at once and whenever a signal that it reads has changed.
 pub(crate) fn watch(run: impl Fn() + 'static) {
+    #[inline(never)]
     fn erased(run: Box<dyn Fn()>) {
         Effect::new(move |_| run());
     }
@@ -46,6 +49,7 @@ pub(crate) fn watch(run: impl Fn() + 'static) {
 
 /// A part that is made anew whenever a signal that it reads has changed.
 pub(crate) fn dynamic(view: impl Fn() -> Vec<AnyView> + Send + Sync + 'static) -> AnyView {
+    #[inline(never)]
     fn erased(view: Arc<dyn Fn() -> Vec<AnyView> + Send + Sync>) -> AnyView {
         (move || view()).into_any()
     }
@@ -57,15 +61,19 @@ pub(crate) fn when(
     condition: Signal<bool>,
     view: impl Fn() -> AnyView + Send + Sync + 'static,
 ) -> AnyView {
-    // Else each change of a signal behind the condition would make the part anew.
-    let holds = Memo::new(move |_| condition.get());
-    dynamic(move || {
-        if holds.get() {
-            vec![untrack(&view)]
-        } else {
-            Vec::new()
-        }
-    })
+    #[inline(never)]
+    fn erased(condition: Signal<bool>, view: Arc<dyn Fn() -> AnyView + Send + Sync>) -> AnyView {
+        // Else each change of a signal behind the condition would make the part anew.
+        let holds = Memo::new(move |_| condition.get());
+        dynamic(move || {
+            if holds.get() {
+                vec![untrack(|| view())]
+            } else {
+                Vec::new()
+            }
+        })
+    }
+    erased(condition, Arc::new(view))
 }
 
 /// A `<div>`.

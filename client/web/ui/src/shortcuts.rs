@@ -38,7 +38,9 @@ pub(crate) fn connect(engine: Engine, session: Session, tools: Tools, panels: Pa
             return;
         }
         if dialog_is_open() {
-            // The browser closes dialogs by itself.
+            if event.key() == "Escape" {
+                panels.dismiss();
+            }
             return;
         }
         if event.code() == "Space" && !has_modifier(&event) {
