@@ -72,7 +72,12 @@ fn version(path: &Path) -> Result<String> {
         .stdin(Stdio::null())
         .output()?;
     if !output.status.success() {
-        bail!("{}", String::from_utf8_lossy(&output.stderr));
+        let messages = String::from_utf8_lossy(&output.stderr);
+        bail!(
+            "it answers --version with {}. {}",
+            output.status,
+            messages.trim()
+        );
     }
     let version = String::from_utf8_lossy(&output.stdout);
     Ok(version.lines().next().unwrap_or("").trim().to_owned())

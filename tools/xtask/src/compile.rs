@@ -70,7 +70,10 @@ pub(crate) fn compile(
         .and_then(|reader| reader.join().ok())
         .unwrap_or_default();
     if !status.success() {
-        bail!("cargo failed ({status})\n{held}");
+        match messages {
+            Messages::Streamed => bail!("cargo failed ({status}), see the messages above"),
+            Messages::Held => bail!("cargo failed ({status})\n{held}"),
+        }
     }
     Ok(artifacts)
 }
