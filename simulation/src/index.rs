@@ -3,7 +3,7 @@
 use bevy_app::{App, Plugin};
 use bevy_ecs::prelude::*;
 use bevy_ecs::schedule::IntoScheduleConfigs;
-use chalkboard_shared::{BoardRect, Position, StrokeId};
+use chalkboard_shared::{BoardPoint, BoardRect, Position, StrokeId};
 use rstar::{AABB, RStarInsertionStrategy, RTree, RTreeObject, RTreeParams};
 
 use crate::room::{RoomSystems, RoomTick};
@@ -29,15 +29,17 @@ pub(crate) struct Indexed {
 }
 
 impl RTreeObject for Indexed {
-    type Envelope = AABB<[i32; 2]>;
+    type Envelope = AABB<[f64; 2]>;
 
     fn envelope(&self) -> Self::Envelope {
         envelope(self.extent)
     }
 }
 
-fn envelope(rect: BoardRect) -> AABB<[i32; 2]> {
-    AABB::from_corners([rect.min.x, rect.min.y], [rect.max.x, rect.max.y])
+/// In `f64`, which holds every coordinate exactly: the tree multiplies lengths to areas, which no `i32` would hold.
+fn envelope(rect: BoardRect) -> AABB<[f64; 2]> {
+    let corner = |p: BoardPoint| [f64::from(p.x), f64::from(p.y)];
+    AABB::from_corners(corner(rect.min), corner(rect.max))
 }
 
 /// Visible strokes by where they are.

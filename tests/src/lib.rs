@@ -1,1 +1,7 @@
-//! Under construction.
+//! The harness that the promises share: a room on a bench, rooms with clients over a seeded link in virtual time,
+//! servers as processes, and browsers.
+//!
+//! The promises themselves are in `tests/tests`, one file each.
+
+pub mod dice;
+pub mod stage;

@@ -1,1 +1,6 @@
-//! Promises, one file each.
+//! The promises of Chalkboard, a file each.
+
+mod determinism;
+mod drawing;
+mod merging;
+mod seeing;
