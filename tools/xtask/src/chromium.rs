@@ -48,7 +48,8 @@ pub(crate) fn ensure() -> Result<(PathBuf, Taken)> {
     }
     step.progress("apt-get install chromium");
     apt_get(&["update"])?;
-    apt_get(&["install", "--yes", "--no-install-recommends", "chromium"])?;
+    // With what it recommends: without fonts a page has no text.
+    apt_get(&["install", "--yes", "chromium"])?;
     // Ubuntu's package of that name only hands over to snap, which does not run everywhere.
     let Some((path, version)) = find() else {
         bail!("the installed Chromium does not start.\n{ADVICE}")

@@ -48,9 +48,10 @@ pub(crate) fn close(report: &Report) -> ExitCode {
 pub(crate) fn run(workspace: &Workspace, arguments: &[OsString]) -> Result<(Report, Vec<Taken>)> {
     let mut steps = Vec::new();
     steps.extend(toolchain::ensure_wasm_target()?);
-    steps.push(web::build(workspace)?.taken);
+    // Before the long steps: whoever must install something should hear of it now.
     let (chromium, taken) = chromium::ensure()?;
     steps.push(taken);
+    steps.push(web::build(workspace)?.taken);
 
     let step = Step::start_streaming("compile");
     let mut cargo = workspace.cargo();
