@@ -24,7 +24,7 @@ use crate::workspace::Workspace;
 
 /// Build, run, test and check Chalkboard.
 #[derive(Parser)]
-#[command(name = "cargo xtask", disable_help_subcommand = true)]
+#[command(bin_name = "cargo xtask", disable_help_subcommand = true)]
 struct Cli {
     #[command(subcommand)]
     task: Task,
