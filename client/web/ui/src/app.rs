@@ -45,12 +45,7 @@ pub(crate) fn mount() {
 fn app() -> AnyView {
     let boot = Boot::take();
     let session = Session::new();
-    let engine = Engine::connect(
-        &boot,
-        board::canvas(),
-        move |notice| session.apply(notice),
-        move |reason| session.close(reason),
-    );
+    let engine = Engine::connect(&boot, board::canvas(), session);
     board::connect(engine, session);
     watch_page(engine, session);
     let theme = Theme::follow(engine);
@@ -154,6 +149,8 @@ fn watch_page(engine: Engine, session: Session) {
     listen(&window(), "beforeunload", move |event: Event| {
         if matches!(session.saved.get_untracked(), SaveState::Local { .. }) {
             event.prevent_default();
+            // Older browsers look here.
+            let _ = js_sys::Reflect::set(&event, &"returnValue".into(), &true.into());
         }
     });
     // Another link pasted into the address bar of an open board.

@@ -29,13 +29,14 @@ pub(crate) fn dialog(
         {
             // Fails only for one that has left the page.
             let _ = element.show_modal();
+            // Else its first button would look chosen.
+            let _ = element.focus();
         }
     });
     view! {
         <dialog
             class=class
             tabindex="-1"
-            autofocus
             aria-label=label
             data-testid=class
             on:cancel=move |event: Event| {

@@ -8,9 +8,10 @@ use js_sys::{Array, Object, Promise, Reflect, Uint8Array};
 use leptos::prelude::{LocalStorage, StoredValue, UpdateValue, WithValue};
 use wasm_bindgen::prelude::Closure;
 use wasm_bindgen::{JsCast, JsValue};
-use web_sys::{HtmlCanvasElement, MessageEvent, Worker};
+use web_sys::{Event, HtmlCanvasElement, MessageEvent, Worker};
 
 use crate::listener::{listen, mark, window};
+use crate::session::Session;
 
 /// Commands held while the engine starts. A person can draw some ten seconds at 100 events a second in that time.
 const BACKLOG_MAX: usize = 1024;
@@ -57,14 +58,8 @@ impl Boot {
 }
 
 impl Engine {
-    /// Takes the Worker over. `on_notice` gets everything that the engine reports, `on_failure` a sentence when there is
-    /// no engine to be had.
-    pub(crate) fn connect(
-        boot: &Boot,
-        canvas: HtmlCanvasElement,
-        on_notice: impl Fn(Notice) + 'static,
-        on_failure: impl Fn(&str) + Clone + 'static,
-    ) -> Self {
+    /// Takes the Worker over; `session` gets everything that it reports, and the reason where there is none to be had.
+    pub(crate) fn connect(boot: &Boot, canvas: HtmlCanvasElement, session: Session) -> Self {
         let state = PortState::Starting {
             canvas,
             backlog: Vec::new(),
@@ -74,60 +69,59 @@ impl Engine {
             state,
         }));
         let Some(worker) = boot.worker.clone() else {
-            engine.fail();
-            on_failure(TOO_OLD);
+            engine.fail(session, TOO_OLD);
             return engine;
         };
-        let receive = {
-            let on_failure = on_failure.clone();
-            move |data: JsValue| match data
-                .dyn_into::<Uint8Array>()
-                .ok()
-                .and_then(|bytes| decode(&bytes.to_vec()))
-            {
-                Some(Notice::Started {
-                    version: BRIDGE_VERSION,
-                }) => {
-                    mark("chalkboard-engine");
-                    if engine.hand_over_canvas().is_none() {
-                        engine.fail();
-                        on_failure(TOO_OLD);
-                    }
-                }
-                Some(Notice::Started { .. }) | None => {
-                    engine.fail();
-                    on_failure(
-                        "Chalkboard was updated while this page was loading. Reload it to go on.",
-                    );
-                }
-                Some(notice) => on_notice(notice),
-            }
-        };
-        let on_error = on_failure;
-        listen(&worker, "error", move |_: web_sys::Event| {
-            // Later errors are in the console; the link notices by itself when the engine stops answering.
-            if engine.is_starting() {
-                engine.fail();
-                on_error(NOT_STARTED);
-            }
+        worker.set_onerror(None);
+        listen(&worker, "error", move |_: Event| {
+            engine.notice_error(session);
         });
         // What came before: nothing is lost between here and the new handler, this is one task.
         for data in boot.inbox.iter() {
             if data.is_null() {
-                worker
-                    .dispatch_event(
-                        &web_sys::Event::new("error").expect("`error` is a valid event name"),
-                    )
-                    .ok();
+                engine.notice_error(session);
             } else {
-                receive(data);
+                engine.receive(session, data);
             }
         }
         let callback = Closure::<dyn FnMut(MessageEvent)>::new(move |event: MessageEvent| {
-            receive(event.data());
+            engine.receive(session, event.data());
         });
         worker.set_onmessage(Some(callback.into_js_value().unchecked_ref()));
         engine
+    }
+
+    fn receive(self, session: Session, data: JsValue) {
+        let bytes = data.dyn_into::<Uint8Array>().ok();
+        match bytes.and_then(|bytes| decode(&bytes.to_vec())) {
+            Some(Notice::Started {
+                version: BRIDGE_VERSION,
+            }) => {
+                mark("chalkboard-engine");
+                if self.hand_over_canvas().is_none() {
+                    self.fail(session, TOO_OLD);
+                }
+            }
+            Some(Notice::Started { .. }) | None => self.fail(session, STALE),
+            Some(notice) => session.apply(notice),
+        }
+    }
+
+    /// Something was thrown in the Worker: before it has started there is no engine, later it may go on or not.
+    fn notice_error(self, session: Session) {
+        if self
+            .0
+            .with_value(|port| matches!(port.state, PortState::Starting { .. }))
+        {
+            self.fail(session, NOT_STARTED);
+        } else {
+            session.toasts.show(STUMBLED.to_owned());
+        }
+    }
+
+    fn fail(self, session: Session, reason: &str) {
+        self.0.update_value(|port| port.state = PortState::Failed);
+        session.close(reason);
     }
 
     /// Asks something of the engine; kept until it has started.
@@ -166,21 +160,16 @@ impl Engine {
         });
         done
     }
-
-    fn is_starting(self) -> bool {
-        self.0
-            .with_value(|port| matches!(port.state, PortState::Starting { .. }))
-    }
-
-    fn fail(self) {
-        self.0.update_value(|port| port.state = PortState::Failed);
-    }
 }
 
 const TOO_OLD: &str = "This browser cannot draw in the background, which Chalkboard needs. Use a current version of \
     Chrome, Edge, Firefox or Safari.";
 const NOT_STARTED: &str =
     "The drawing engine could not be loaded. Check your connection and reload the page.";
+
+const STALE: &str = "Chalkboard was updated while this page was loading. Reload it to go on.";
+const STUMBLED: &str =
+    "Something went wrong in the drawing engine. If the board no longer answers, reload the page.";
 
 fn post_canvas(worker: Option<&Worker>, canvas: &HtmlCanvasElement) -> Option<()> {
     if !has(canvas, "transferControlToOffscreen") {
