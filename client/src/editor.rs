@@ -7,11 +7,13 @@ use chalkboard_shared::cursor::{CursorState, CursorTool};
 use chalkboard_shared::board_point::UNITS_PER_PIXEL;
 use chalkboard_shared::limits::WIDTH_MAX;
 use chalkboard_shared::stroke::Nib;
-use chalkboard_shared::{BoardPoint, BoardRect, InkPoint, StrokeId, StrokeStyle};
+use chalkboard_shared::{BoardPoint, BoardRect, InkPoint, Rights, StrokeId, StrokeStyle};
 use glam::DVec2;
 
 use crate::bridge::{PointerPhase, PointerSample, PointerShape, ToolKind};
+use crate::client::Client;
 use crate::gesture::{Gestures, Intent, Purpose};
+use crate::hit::touches;
 use crate::viewport::Viewport;
 
 /// Radius of the eraser in CSS pixels, at every zoom.
@@ -49,6 +51,58 @@ pub trait Surface {
     fn set_cursor(&mut self, now_ms: f64, cursor: CursorState);
     /// This person sees this.
     fn set_view(&mut self, view: BoardRect);
+}
+
+impl Surface for Client {
+    fn can_edit(&self) -> bool {
+        // Until the server has said it, drawing is allowed: nobody should wait for a connection to begin.
+        self.rights() != Some(Rights::View)
+    }
+
+    fn begin_stroke(&mut self, style: StrokeStyle, points: &[InkPoint]) -> StrokeId {
+        self.begin_stroke(style, points)
+    }
+
+    fn extend_stroke(&mut self, stroke: StrokeId, points: &[InkPoint]) {
+        self.extend_stroke(stroke, points);
+    }
+
+    fn finish_stroke(&mut self, stroke: StrokeId) {
+        self.finish_stroke(stroke);
+    }
+
+    fn abandon_stroke(&mut self, stroke: StrokeId) {
+        self.abandon_stroke(stroke);
+    }
+
+    fn begin_gesture(&mut self) {
+        self.begin_gesture();
+    }
+
+    fn end_gesture(&mut self) {
+        self.end_gesture();
+    }
+
+    fn erase_along(&mut self, from: BoardPoint, to: BoardPoint, radius: i32) -> bool {
+        let swept = BoardRect::from_corners(from, to).inflate(radius);
+        let near = self.board().strokes_in(swept).into_iter();
+        let touched: Vec<StrokeId> =
+            near.filter(|stroke| touches(stroke, from, to, radius)).map(|stroke| stroke.id).collect();
+        self.erase(&touched);
+        !touched.is_empty()
+    }
+
+    fn undo(&mut self) -> bool {
+        self.undo()
+    }
+
+    fn set_cursor(&mut self, now_ms: f64, cursor: CursorState) {
+        self.set_cursor(now_ms, cursor);
+    }
+
+    fn set_view(&mut self, view: BoardRect) {
+        self.set_view(view);
+    }
 }
 
 /// What is being done with a tool.

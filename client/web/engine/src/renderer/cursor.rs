@@ -1,0 +1,266 @@
+//! Other people's cursors: pictures of arrows and names, made once and stamped each frame.
+
+use std::collections::HashMap;
+
+use chalkboard_client::bridge::Person;
+use chalkboard_client::color::text_on;
+use chalkboard_client::cursors::CursorView;
+use chalkboard_client::viewport::Viewport;
+use chalkboard_shared::cursor::CursorTool;
+
+use super::ink::css;
+use super::sheet::{Area, Sheet};
+
+/// Cursors that show a name; of a crowd those nearest to the middle.
+const NAMES_MAX: usize = 50;
+/// Cursors drawn at all.
+const CURSORS_MAX: usize = 1500;
+/// Pictures kept; beyond it all are made anew as they are needed.
+const PICTURES_MAX: usize = 512;
+/// Letters of a name that are shown.
+const NAME_LETTERS_MAX: usize = 24;
+
+/// CSS pixels of an arrow's picture and where its tip is in it.
+const ARROW_SIZE: f64 = 26.0;
+const ARROW_TIP: f64 = 4.0;
+/// CSS pixels from the tip to the name.
+const NAME_AT: (f64, f64) = (13.0, 17.0);
+const NAME_HEIGHT: f64 = 20.0;
+const NAME_PADDING: f64 = 8.0;
+/// Room for the shadow around a name, CSS pixels.
+const NAME_MARGIN: f64 = 3.0;
+const FONT: &str = "600 11.5px Inter,system-ui,-apple-system,\"Segoe UI\",Roboto,sans-serif";
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Shape {
+    Arrow,
+    Ring,
+    Outline,
+}
+
+/// Stamps and what they were last put on.
+#[derive(Default)]
+pub(super) struct CursorLayer {
+    people: HashMap<u32, (String, u32)>,
+    arrows: HashMap<(u32, Shape, bool), Sheet>,
+    names: HashMap<(u32, String), Sheet>,
+    /// Stamps of the last frame, in the order in which they are put.
+    stamps: Vec<Stamp>,
+    dark: bool,
+    scale: f64,
+}
+
+#[derive(Clone, PartialEq)]
+struct Stamp {
+    session: u32,
+    shape: Shape,
+    pressed: bool,
+    named: bool,
+    /// Device pixels of the tip.
+    at: (i32, i32),
+    /// 1 to 32: alpha in steps, so that a fade is a few frames.
+    alpha: u8,
+    area: Area,
+}
+
+impl CursorLayer {
+    /// Names and colours of everybody.
+    pub(super) fn set_people(&mut self, people: &[Person]) {
+        self.people = people.iter().map(|person| (person.session, (tidy(&person.name), person.color))).collect();
+        // Whoever changed looks different next frame.
+        self.stamps.iter_mut().for_each(|stamp| stamp.alpha = 0);
+    }
+
+    /// The theme or the density changed.
+    pub(super) fn restyle(&mut self, dark: bool, scale: f64) {
+        if (dark, scale) != (self.dark, self.scale) {
+            (self.dark, self.scale) = (dark, scale);
+            self.arrows.clear();
+            self.names.clear();
+        }
+    }
+
+    /// Places the cursors; `changed` gets the areas that look different from the last frame.
+    pub(super) fn place(
+        &mut self,
+        cursors: impl Iterator<Item = CursorView>,
+        viewport: &Viewport,
+        mut changed: impl FnMut(Area),
+    ) {
+        let (width, height) = viewport.size();
+        let mut shown: Vec<(CursorView, f64, f64)> = cursors
+            .map(|cursor| {
+                let (x, y) = viewport.to_screen(cursor.x.into(), cursor.y.into());
+                (cursor, x, y)
+            })
+            .filter(|(_, x, y)| *x > -ARROW_SIZE && *y > -ARROW_SIZE && *x < width + ARROW_SIZE && *y < height + ARROW_SIZE)
+            .collect();
+        let from_middle = |x: f64, y: f64| (x - width / 2.0).powi(2) + (y - height / 2.0).powi(2);
+        shown.sort_unstable_by(|a, b| from_middle(b.1, b.2).total_cmp(&from_middle(a.1, a.2)));
+        let surplus = shown.len().saturating_sub(CURSORS_MAX);
+        let shown = &shown[surplus..];
+        let unnamed = shown.len().saturating_sub(NAMES_MAX);
+
+        let mut stamps = Vec::with_capacity(shown.len());
+        for (i, (cursor, x, y)) in shown.iter().enumerate() {
+            let Some((name, color)) = self.people.get(&cursor.session.0).cloned() else { continue };
+            let named = i >= unnamed && !name.is_empty();
+            let at = ((x * self.scale).round() as i32, (y * self.scale).round() as i32);
+            let shape = match cursor.tool {
+                CursorTool::Pen | CursorTool::Highlighter => Shape::Arrow,
+                CursorTool::Eraser => Shape::Ring,
+                CursorTool::Hand => Shape::Outline,
+            };
+            let alpha = (cursor.alpha * 32.0).round().clamp(1.0, 32.0) as u8;
+            let mut area = self.arrow_area(at);
+            self.draw_arrow(color, shape, cursor.pressed);
+            let scale = self.scale;
+            if named && let Some(picture) = self.draw_name(color, name) {
+                area = area.union(name_area(at, scale, &picture.canvas));
+            }
+            stamps.push(Stamp { session: cursor.session.0, shape, pressed: cursor.pressed, named, at, alpha, area });
+        }
+        if stamps != self.stamps {
+            // Most of a crowd moves or nobody: pairs by place in the order find the few that did.
+            for i in 0..stamps.len().max(self.stamps.len()) {
+                let (new, old) = (stamps.get(i), self.stamps.get(i));
+                if new != old {
+                    new.into_iter().chain(old).for_each(|stamp| changed(stamp.area));
+                }
+            }
+            self.stamps = stamps;
+        }
+    }
+
+    /// Puts the stamps on a sheet.
+    pub(super) fn draw(&self, sheet: &Sheet, within: &[Area]) {
+        let context = &sheet.context;
+        for stamp in self.stamps.iter().filter(|stamp| within.iter().any(|area| area.intersects(stamp.area))) {
+            let Some((name, color)) = self.people.get(&stamp.session) else { continue };
+            context.set_global_alpha(f64::from(stamp.alpha) / 32.0);
+            if let Some(arrow) = self.arrows.get(&(*color, stamp.shape, stamp.pressed)) {
+                let area = self.arrow_area(stamp.at);
+                let _ = context.draw_image_with_offscreen_canvas(&arrow.canvas, area.left.into(), area.top.into());
+            }
+            if stamp.named && let Some(picture) = self.names.get(&(*color, name.clone())) {
+                let area = name_area(stamp.at, self.scale, &picture.canvas);
+                let _ = context.draw_image_with_offscreen_canvas(&picture.canvas, area.left.into(), area.top.into());
+            }
+        }
+        context.set_global_alpha(1.0);
+    }
+
+    /// Takes all of them off.
+    pub(super) fn clear(&mut self, mut changed: impl FnMut(Area)) {
+        self.stamps.drain(..).for_each(|stamp| changed(stamp.area));
+    }
+
+    fn arrow_area(&self, at: (i32, i32)) -> Area {
+        let tip = (ARROW_TIP * self.scale).round() as i32;
+        let size = (ARROW_SIZE * self.scale).ceil() as i32;
+        Area::new(at.0 - tip, at.1 - tip, at.0 - tip + size, at.1 - tip + size)
+    }
+
+    fn draw_arrow(&mut self, color: u32, shape: Shape, pressed: bool) {
+        let key = (color, shape, pressed);
+        if self.arrows.contains_key(&key) {
+            return;
+        }
+        if self.arrows.len() >= PICTURES_MAX {
+            self.arrows.clear();
+        }
+        let size = (ARROW_SIZE * self.scale).ceil() as u32;
+        let Some(sheet) = Sheet::new((size, size), false) else { return };
+        let context = &sheet.context;
+        let _ = context.scale(self.scale, self.scale);
+        let _ = context.translate(ARROW_TIP, ARROW_TIP);
+        let (fill, edge) = match shape {
+            Shape::Outline => ("#fff".to_owned(), css(color)),
+            Shape::Arrow | Shape::Ring => (css(color), "#fff".to_owned()),
+        };
+        context.set_line_join("round");
+        context.begin_path();
+        if shape == Shape::Ring {
+            let _ = context.arc(8.0, 8.0, 7.0, 0.0, core::f64::consts::TAU);
+            context.set_stroke_style_str("rgba(255,255,255,.9)");
+            context.set_line_width(4.5);
+            context.stroke();
+            context.set_stroke_style_str(&fill);
+            context.set_line_width(2.25);
+            context.stroke();
+            if pressed {
+                context.set_global_alpha(0.25);
+                context.set_fill_style_str(&fill);
+                context.fill();
+            }
+        } else {
+            let reach = if pressed { 0.9 } else { 1.0 };
+            let points = [(0.6, 0.6), (4.9, 16.2), (8.2, 9.6), (15.4, 7.2)];
+            for (i, (x, y)) in points.into_iter().enumerate() {
+                if i == 0 { context.move_to(x * reach, y * reach) } else { context.line_to(x * reach, y * reach) }
+            }
+            context.close_path();
+            context.set_shadow_color("rgba(0,0,0,.28)");
+            context.set_shadow_blur(2.5 * self.scale);
+            context.set_shadow_offset_y(self.scale);
+            context.set_stroke_style_str(&edge);
+            context.set_line_width(3.0);
+            context.stroke();
+            context.set_shadow_color("transparent");
+            context.set_fill_style_str(&fill);
+            context.fill();
+        }
+        self.arrows.insert(key, sheet);
+    }
+
+    fn draw_name(&mut self, color: u32, name: String) -> Option<&Sheet> {
+        if self.names.len() >= PICTURES_MAX {
+            self.names.clear();
+        }
+        let key = (color, name);
+        if !self.names.contains_key(&key) {
+            let picture = name_picture(color, &key.1, self.scale)?;
+            self.names.insert(key.clone(), picture);
+        }
+        self.names.get(&key)
+    }
+}
+
+fn name_picture(color: u32, name: &str, scale: f64) -> Option<Sheet> {
+    let sheet = Sheet::new((1, 1), false)?;
+    let context = &sheet.context;
+    context.set_font(FONT);
+    let text_width = context.measure_text(name).ok()?.width().ceil();
+    let width = text_width + 2.0 * NAME_PADDING;
+    let pixels = |css: f64| ((css + 2.0 * NAME_MARGIN) * scale).ceil() as u32;
+    sheet.resize((pixels(width), pixels(NAME_HEIGHT)));
+    let _ = context.scale(scale, scale);
+    let _ = context.translate(NAME_MARGIN, NAME_MARGIN);
+    context.set_font(FONT);
+    context.begin_path();
+    let _ = context.round_rect_with_f64(0.0, 0.0, width, NAME_HEIGHT, NAME_HEIGHT / 2.0);
+    context.set_shadow_color("rgba(0,0,0,.22)");
+    context.set_shadow_blur(2.0 * scale);
+    context.set_shadow_offset_y(0.75 * scale);
+    context.set_fill_style_str(&css(color));
+    context.fill();
+    context.set_shadow_color("transparent");
+    context.set_fill_style_str(&css(text_on(color)));
+    context.set_text_baseline("middle");
+    let _ = context.fill_text(name, NAME_PADDING, NAME_HEIGHT / 2.0 + 0.5);
+    Some(sheet)
+}
+
+fn name_area(at: (i32, i32), scale: f64, picture: &web_sys::OffscreenCanvas) -> Area {
+    let left = at.0 + ((NAME_AT.0 - NAME_MARGIN) * scale).round() as i32;
+    let top = at.1 + ((NAME_AT.1 - NAME_MARGIN) * scale).round() as i32;
+    Area::new(left, top, left + picture.width() as i32, top + picture.height() as i32)
+}
+
+/// A name short enough for a label.
+fn tidy(name: &str) -> String {
+    match name.char_indices().nth(NAME_LETTERS_MAX) {
+        Some((cut, _)) => [name[..cut].trim_end(), "…"].concat(),
+        None => name.trim().to_owned(),
+    }
+}
