@@ -6,11 +6,13 @@
 //! Positions are relative to the area's origin and drop `shift` low bits, which at the area's zoom nobody can see.
 //!
 //! # Format
-//! Keyframe: `u8 id`, `zigzag origin x, y`, `u8 shift`, `varint count`, `u8 width` (bits of a coordinate), then per
+//! Keyframe: `varint id`, `zigzag origin x, y`, `u8 shift`, `varint count`, `u8 width` (bits of a coordinate), then per
 //! cursor in bits: Rice(1) gap of session numbers, x, y (`width` bits each), 3 bits state.
-//! Delta: `u8 keyframe`, `varint tick`, `u8 k` (Rice parameter of distances), then in bits the slots of cursors gone
+//! Delta: `varint keyframe`, `varint tick`, `u8 k` (Rice parameter of distances), then in bits the slots of cursors gone
 //! (Rice(1) gap + 1 each, ended by 0), then the changed ones by session: for one in the keyframe Rice(1) slot gap + 1,
 //! Rice(k) dx and dy; for another 0, a bit 1, Rice(6) session, Rice(12) x and y; then 3 bits state. 0 and a bit 0 end it.
+
+use bytes::Bytes;
 
 use crate::board_point::BoardPoint;
 use crate::codec::bits::{BitReader, BitWriter, unzigzag, zigzag};
@@ -85,8 +87,9 @@ const ROW_BYTES_MAX: usize = 28;
 /// All cursors of an area at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CursorKeyframe {
-    /// Names it to deltas; wraps.
-    pub id: u8,
+    /// Names it to deltas; unique in its room, so that a delta that comes late from another area is never read
+    /// against it.
+    pub id: u32,
     origin: BoardPoint,
     shift: u8,
     /// By session, positions on the area's raster.
@@ -107,7 +110,7 @@ pub struct CursorDelta {
 impl CursorKeyframe {
     /// A keyframe of the cursors within an area; positions snap to its raster.
     pub fn new(
-        id: u8,
+        id: u32,
         area: Coverage,
         cursors: impl IntoIterator<Item = (SessionId, CursorState)>,
     ) -> Self {
@@ -164,7 +167,7 @@ impl CursorKeyframe {
 
     /// The bytes of a keyframe, 4 to 6 a cursor.
     pub fn encode(&self, w: &mut Writer) {
-        w.u8(self.id);
+        w.varint(self.id.into());
         w.zigzag(self.origin.x.into());
         w.zigzag(self.origin.y.into());
         w.u8(self.shift);
@@ -196,7 +199,7 @@ impl CursorKeyframe {
     /// # Errors
     /// Anything else.
     pub fn decode(r: &mut Reader) -> Result<Self, DecodeError> {
-        let id = r.u8()?;
+        let id = r.varint_u32()?;
         let origin = BoardPoint::new(r.zigzag_i32()?, r.zigzag_i32()?);
         let shift = r.u8()?;
         let count = r.varint_at_most(SESSIONS_PER_ROOM_MAX as u64)? as usize;
@@ -249,7 +252,7 @@ impl CursorDelta {
         w: &mut Writer,
     ) -> (usize, usize) {
         let bytes_max = w.len() + bytes_max;
-        w.u8(keyframe.id);
+        w.varint(keyframe.id.into());
         w.varint(self.tick.0);
         let rows: Vec<_> = self
             .changed
@@ -302,9 +305,12 @@ impl CursorDelta {
         (gone_count, changed_count)
     }
 
-    /// The keyframe that a delta refers to: its id is the first byte.
-    pub fn keyframe_id(delta: &[u8]) -> Option<u8> {
-        delta.first().copied()
+    /// The keyframe that a delta refers to.
+    ///
+    /// # Errors
+    /// The delta is too short to say.
+    pub fn keyframe_id(delta: &Bytes) -> Result<u32, DecodeError> {
+        Reader::new(delta.clone()).varint_u32()
     }
 
     /// Reads what [`CursorDelta::encode`] wrote against the same keyframe.
@@ -312,7 +318,7 @@ impl CursorDelta {
     /// # Errors
     /// Anything else, and a delta against another keyframe.
     pub fn decode(keyframe: &CursorKeyframe, r: &mut Reader) -> Result<Self, DecodeError> {
-        if r.u8()? != keyframe.id {
+        if r.varint_u32()? != keyframe.id {
             return Err(DecodeError::Malformed);
         }
         let mut delta = Self {
@@ -470,7 +476,7 @@ mod tests {
 
         #[test]
         fn any_bytes_never_panic(bytes: Vec<u8>, cursors in any_cursors()) {
-            let keyframe = CursorKeyframe::new(bytes.first().copied().unwrap_or(0), area(), cursors);
+            let keyframe = CursorKeyframe::new(bytes.first().copied().unwrap_or(0).into(), area(), cursors);
             let _ = CursorKeyframe::decode(&mut Reader::new(bytes.clone().into()));
             let _ = CursorDelta::decode(&keyframe, &mut Reader::new(bytes.into()));
         }

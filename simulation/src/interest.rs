@@ -49,7 +49,8 @@ impl Plugin for InterestPlugin {
 enum Relevance {
     /// It is not in it.
     None,
-    /// The area's sessions follow it.
+    /// The area's sessions follow it, or it is hidden in it: those who hold it must learn what is done to it, above
+    /// all the authors of it, in the room's order.
     Known,
     /// It has come into it: it must be sent whole.
     Entered,
@@ -65,11 +66,11 @@ fn relevance(touched: &Touched, body: &Body, area: BoardRect) -> Relevance {
             Relevance::None
         };
     };
-    let was_seen = before.is_visible && before.extent.intersects(area);
-    if was_seen {
-        Relevance::Known
-    } else if is_in && !stroke.erased.value {
+    let was_in = before.extent.intersects(area);
+    if is_in && !stroke.erased.value && !(was_in && before.is_visible) {
         Relevance::Entered
+    } else if was_in || is_in {
+        Relevance::Known
     } else {
         Relevance::None
     }

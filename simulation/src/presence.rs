@@ -26,6 +26,8 @@ const KEYFRAME_INTERVAL_US: u64 = 1_000_000;
 #[derive(Resource, Debug, Default)]
 pub(crate) struct Areas {
     areas: BTreeMap<Coverage, Area>,
+    /// Keyframes made so far in this room, which names them.
+    keyframes: u32,
 }
 
 /// What the sessions of an area have been told.
@@ -86,26 +88,25 @@ fn send_cursors(
     areas
         .areas
         .retain(|coverage, _| members.contains_key(coverage));
+    let areas = areas.as_mut();
+    let mut next_id = || {
+        areas.keyframes = areas.keyframes.wrapping_add(1);
+        areas.keyframes
+    };
     let grid = CursorGrid::build(&cursors);
     let keyframe_ticks = KEYFRAME_INTERVAL_US.div_ceil(u64::from(config.tick_us.max(1)));
     for (coverage, members) in members {
         let here = grid.within(coverage.rect());
         match areas.areas.get_mut(&coverage) {
             None => {
-                let area = Area::new(coverage, 0, clock.tick, here, members);
+                let area = Area::new(coverage, next_id(), clock.tick, here, members);
                 area.send_keyframe(&area.members, &mut output);
                 areas.areas.insert(coverage, area);
             }
             Some(area)
                 if area.is_stale && clock.tick.0 - area.keyframe_tick.0 >= keyframe_ticks =>
             {
-                *area = Area::new(
-                    coverage,
-                    area.keyframe.id.wrapping_add(1),
-                    clock.tick,
-                    here,
-                    members,
-                );
+                *area = Area::new(coverage, next_id(), clock.tick, here, members);
                 area.send_keyframe(&area.members, &mut output);
             }
             Some(area) => area.send_delta(clock.tick, &here, members, &mut output),
@@ -116,7 +117,7 @@ fn send_cursors(
 impl Area {
     fn new(
         coverage: Coverage,
-        id: u8,
+        id: u32,
         tick: Tick,
         cursors: Vec<(SessionId, CursorState)>,
         members: Vec<SessionId>,

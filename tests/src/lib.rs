@@ -4,4 +4,5 @@
 //! The promises themselves are in `tests/tests`, one file each.
 
 pub mod dice;
+pub mod ensemble;
 pub mod stage;

@@ -1,5 +1,6 @@
 //! The promises of Chalkboard, a file each.
 
+mod converging;
 mod determinism;
 mod drawing;
 mod merging;
