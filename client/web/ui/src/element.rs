@@ -2,8 +2,8 @@
 //!
 //! Leptos compiles every distinct shape of `view!` and every distinct reactive closure into code of its own, a few
 //! kilobytes each. The page is downloaded before anything can be drawn, so its parts are put together from these
-//! instead: one button, one block, one text, whatever is in them. They are never inlined, for the same reason: that took
-//! the wasm module from 175 to below 100 KB (brotli).
+//! instead: one button, one block, one text, whatever is in them. They are never inlined, for the same reason. Written
+//! as a component per control, the same page was 175 KB of wasm (brotli) instead of 104.
 
 use std::sync::Arc;
 
