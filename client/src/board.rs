@@ -169,9 +169,9 @@ impl Board {
         for (counter, op) in &pending {
             let id = self.op_id(*counter);
             for stroke in distinct(&op.op, id) {
-                if !olds.contains_key(&stroke) {
-                    olds.insert(stroke, self.look(stroke));
-                }
+                // One that is in there has a layer already, and with it no longer its old look.
+                olds.entry(stroke)
+                    .or_insert_with(|| Look::of(self.mirror.get(stroke)));
                 let mirror = &self.mirror;
                 let layer = self
                     .layers
@@ -193,7 +193,15 @@ impl Board {
         let predicted = entry.id.actor == self.actor && self.drop_pending(entry.id.counter);
         self.mirror.apply(entry);
         for (stroke, old) in olds {
+            // The room answers in order: earlier predictions that still wait were refused, and their points now lie
+            // behind this op's where they lay before them.
+            let is_overtaken =
+                |layer: &Layer| layer.ops.first().is_some_and(|c| *c < entry.id.counter);
+            let overtaken = predicted && self.layers.get(&stroke).is_some_and(is_overtaken);
             self.refold(stroke);
+            if overtaken {
+                self.note(stroke, old.extent, false);
+            }
             self.settle(stroke, old);
         }
         predicted
@@ -375,12 +383,16 @@ impl Board {
             return;
         }
         self.grid.place(id, new.extent);
-        let grown = new.has_only_grown(&old, self.mirror.z_max());
-        let change = self.changes.entry(id).or_insert((old.extent, true));
-        change.1 &= grown;
-        if change.0.is_empty() && new.extent.is_empty() {
+        let grown_only = new.has_only_grown(&old, self.mirror.z_max());
+        self.note(id, old.extent, grown_only);
+        if new.extent.is_empty() && self.changes.get(&id).is_some_and(|c| c.0.is_empty()) {
             self.changes.remove(&id);
         }
+    }
+
+    fn note(&mut self, id: StrokeId, before: BoardRect, grown_only: bool) {
+        let change = self.changes.entry(id).or_insert((before, true));
+        change.1 &= grown_only;
     }
 }
 

@@ -16,7 +16,8 @@ use chalkboard_shared::digest::Digest;
 use chalkboard_shared::interest::Coverage;
 use chalkboard_shared::limits::SESSIONS_PER_ROOM_MAX;
 use chalkboard_shared::wire::{
-    ClientMessage, Hello, Participant, PersonChange, Profile, Resume, ServerMessage, Update, Welcome,
+    ClientMessage, Hello, Participant, PersonChange, Profile, Resume, ServerMessage, Update,
+    Welcome,
 };
 use chalkboard_shared::{
     ActorId, BoardId, BoardPoint, BoardRect, DecodeError, DisconnectReason, OpEntry, Position,
@@ -217,6 +218,8 @@ impl Client {
         match (self.link, message) {
             (Link::Open, message) => self.handle(message),
             (Link::Greeted, ServerMessage::Welcome(welcome)) => self.welcome(&welcome),
+            // A datagram may overtake the welcome on the stream.
+            (Link::Greeted, ServerMessage::CursorDelta(_)) => Ok(()),
             _ => Err(DecodeError::Malformed),
         }
     }
@@ -287,8 +290,10 @@ impl Client {
     fn handle(&mut self, message: ServerMessage) -> Result<(), DecodeError> {
         match message {
             ServerMessage::Coverage(coverage) => {
-                if self.coverage.is_none() {
-                    self.board.begin_generation();
+                match self.coverage {
+                    None => self.board.begin_generation(),
+                    // Own strokes from outside were never kept up to date, and the room counts on nothing there.
+                    Some(old) => self.evict_outside(old),
                 }
                 self.coverage = Some(coverage);
             }
@@ -339,12 +344,18 @@ impl Client {
             }
             self.board.withdraw_through(answered);
         }
-        let outside = self.board.evict_outside(coverage.rect());
-        let of_others = outside.iter().filter(|s| s.erased.by.actor != me);
-        lost.extend(of_others.map(|s| s.id));
         self.history.forget(&lost);
+        self.evict_outside(coverage);
         self.notify(Event::Loaded);
         Ok(())
+    }
+
+    fn evict_outside(&mut self, coverage: Coverage) {
+        let me = self.actor;
+        let outside = self.board.evict_outside(coverage.rect());
+        let of_others = outside.iter().filter(|s| s.erased.by.actor != me);
+        self.history
+            .forget(&of_others.map(|s| s.id).collect::<Vec<_>>());
     }
 
     fn accepted(&mut self, entry: &OpEntry) {
@@ -374,7 +385,9 @@ impl Client {
             let Some(entry) = self.outbox.get_mut(*counter) else {
                 continue;
             };
-            if *counter < first || *counter > through || std::mem::replace(&mut entry.rejected, true)
+            if *counter < first
+                || *counter > through
+                || std::mem::replace(&mut entry.rejected, true)
             {
                 continue;
             }
@@ -453,9 +466,8 @@ impl Client {
         }
         if let Some((first, ops)) = self.outbox.next_message() {
             let actor = self.actor;
-            let unsigned = |op: &std::sync::Arc<chalkboard_shared::Op>| {
-                op.as_ref().clone().unsigned(actor)
-            };
+            let unsigned =
+                |op: &std::sync::Arc<chalkboard_shared::Op>| op.as_ref().clone().unsigned(actor);
             let ops = ops.iter().map(unsigned).collect();
             return reliable(&ClientMessage::Ops { first, ops });
         }
@@ -567,14 +579,13 @@ impl Client {
             me: true,
             can_edit: self.rights == Some(Rights::Edit),
         };
-        let others = self.people.values().filter_map(|person| {
-            (Some(person.session) != self.session && person.actor != self.actor).then(|| Person {
-                session: person.session.0,
-                name: person.profile.name.clone(),
-                color: person.profile.color,
-                me: false,
-                can_edit: person.rights == Rights::Edit,
-            })
+        let is_other = |p: &&Participant| Some(p.session) != self.session && p.actor != self.actor;
+        let others = self.people.values().filter(is_other).map(|person| Person {
+            session: person.session.0,
+            name: person.profile.name.clone(),
+            color: person.profile.color,
+            me: false,
+            can_edit: person.rights == Rights::Edit,
         });
         std::iter::once(me).chain(others).collect()
     }
@@ -616,6 +627,11 @@ impl Client {
     /// The log is synced up to here, as far as this client knows.
     pub const fn durable(&self) -> Position {
         self.outbox.durable()
+    }
+
+    /// What this connection covers: within it the board is up to date.
+    pub const fn coverage(&self) -> Option<Coverage> {
+        self.coverage
     }
 
     /// This connection's session.

@@ -151,10 +151,7 @@ mod tests {
 
     fn any_rect() -> impl Strategy<Value = BoardRect> {
         let far = -COORDINATE_MAX..=COORDINATE_MAX;
-        let any_place = prop_oneof![
-            (far.clone(), far.clone()),
-            (-9000i32..9000, -9000i32..9000)
-        ];
+        let any_place = prop_oneof![(far.clone(), far.clone()), (-9000i32..9000, -9000i32..9000)];
         let any_size = prop_oneof![
             (0i32..300, 0i32..300),
             (0i32..200_000, 0i32..10),

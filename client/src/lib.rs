@@ -4,21 +4,21 @@
 //! pointer samples and `now`, and take frames and drawing instructions from it. It knows nothing of browsers
 //! or of the server's insides; both sides meet in `chalkboard-shared`.
 
+pub mod board;
 pub mod bridge;
-pub mod viewport;
+pub mod client;
+pub mod color;
+pub mod cursors;
 pub mod editor;
 pub mod gesture;
-pub mod outline;
-pub mod hit;
-pub mod color;
-pub mod board;
-pub mod client;
-pub mod cursors;
-pub mod reconnect;
 mod grid;
 mod history;
+pub mod hit;
 mod mirror;
 mod outbox;
+pub mod outline;
+pub mod reconnect;
+pub mod viewport;
 
 pub use board::{Board, BoardChange};
 pub use client::{Client, ClientOptions, Event, Transmit};

@@ -411,10 +411,7 @@ mod tests {
             .resume(ME, 2, Position(2), Position(2))
             .expect("plausible");
         assert_eq!(drain(&mut outbox), [(3, 3)]);
-        assert_eq!(
-            outbox.unanswered().map(|(c, _)| c).collect::<Vec<_>>(),
-            [5]
-        );
+        assert_eq!(outbox.unanswered().map(|(c, _)| c).collect::<Vec<_>>(), [5]);
     }
 
     #[test]
@@ -423,10 +420,7 @@ mod tests {
         let sent: usize = drain(&mut outbox).iter().map(|(_, count)| count).sum();
         assert_eq!(sent, OPS_IN_FLIGHT_MAX);
         outbox.answer(50, Position(50)).expect("was sent");
-        assert_eq!(
-            drain(&mut outbox),
-            [(OPS_IN_FLIGHT_MAX as u32 + 1, 50)]
-        );
+        assert_eq!(drain(&mut outbox), [(OPS_IN_FLIGHT_MAX as u32 + 1, 50)]);
     }
 
     #[test]

@@ -27,7 +27,12 @@ impl Backoff {
         // 2^5 x 0.5 s is beyond the longest delay; larger powers add nothing.
         let bound = (DELAY_MS_FIRST * f64::from(1u32 << self.failures.min(5))).min(DELAY_MS_MAX);
         self.failures = self.failures.saturating_add(1);
-        bound * if random.is_nan() { 1.0 } else { random.clamp(0.0, 1.0) }
+        bound
+            * if random.is_nan() {
+                1.0
+            } else {
+                random.clamp(0.0, 1.0)
+            }
     }
 
     /// It worked: the next failure begins with the shortest delay again.

@@ -1,0 +1,107 @@
+use chalkboard_shared::op::InkRun;
+use chalkboard_shared::stroke::Nib;
+use chalkboard_shared::{BoardPoint, InkPoint, Position, StrokeStyle};
+
+use super::*;
+
+const OTHER: ActorId = ActorId(8);
+
+fn entry(position: u64, counter: u32, op: Op) -> OpEntry {
+    OpEntry {
+        position: Position(position),
+        id: OpId {
+            actor: OTHER,
+            counter,
+        },
+        op,
+    }
+}
+
+fn begin(x: i32) -> Op {
+    Op::Begin {
+        style: StrokeStyle {
+            nib: Nib::Pen,
+            color: 0,
+            width: 32,
+        },
+        ink: InkRun::new(vec![
+            InkPoint::new(x, 0, 128),
+            InkPoint::new(x + 160, 0, 128),
+        ]),
+    }
+}
+
+fn predict(board: &mut Board, counter: u32, op: Op, ink_end: u32) {
+    let op = Arc::new(op);
+    board.predict(counter, PendingOp { op, ink_end });
+}
+
+#[test]
+fn strokes_come_in_drawing_order_with_predictions_on_top() {
+    let mut board = Board::new();
+    board.accept(&entry(2, 9, begin(10)));
+    predict(&mut board, 1, begin(20), 2);
+    predict(&mut board, 2, begin(30), 2);
+    board.accept(&entry(3, 1, begin(0)));
+    let window = BoardRect::from_corners(BoardPoint::new(0, -9), BoardPoint::new(300, 9));
+    let order: Vec<_> = board
+        .strokes_in(window)
+        .iter()
+        .map(|s| (s.id.0.actor.0, s.id.0.counter))
+        .collect();
+    assert_eq!(order, [(8, 9), (8, 1), (0, 1), (0, 2)]);
+}
+
+#[test]
+fn a_stroke_that_slides_below_another_must_be_drawn_anew() {
+    let mut board = Board::new();
+    predict(&mut board, 1, begin(0), 2);
+    board.take_changes();
+    // Another's stroke was accepted after this one, but is heard of first in this test's room.
+    let mut late = Stroke::new(
+        StrokeId(OpId {
+            actor: OTHER,
+            counter: 1,
+        }),
+        Position(7),
+        StrokeStyle {
+            nib: Nib::Pen,
+            color: 0,
+            width: 9,
+        },
+    );
+    late.push(&[InkPoint::new(0, 0, 1)]);
+    board.put(late).expect("fits");
+    board.take_changes();
+    let own = OpEntry {
+        position: Position(6),
+        id: OpId {
+            actor: ActorId(0),
+            counter: 1,
+        },
+        op: begin(0),
+    };
+    assert!(board.accept(&own));
+    let changes = board.take_changes();
+    assert_eq!(changes.len(), 1);
+    assert!(!changes[0].grown_only);
+}
+
+#[test]
+fn changes_that_nobody_takes_do_not_pile_up() {
+    let mut board = Board::new();
+    for n in 0..100u32 {
+        board.accept(&entry(u64::from(n) * 2 + 1, n * 2 + 1, begin(0)));
+        let strokes = vec![StrokeId(OpId {
+            actor: OTHER,
+            counter: n * 2 + 1,
+        })];
+        board.accept(&entry(
+            u64::from(n) * 2 + 2,
+            n * 2 + 2,
+            Op::Erase { strokes },
+        ));
+    }
+    assert!(board.changes.is_empty());
+    assert!(board.is_empty());
+}

@@ -6,9 +6,7 @@ use chalkboard_shared::limits::{
     COORDINATE_MAX, POINTS_PER_OP_MAX, POINTS_PER_STROKE_MAX, STROKES_PER_OP_MAX, WIDTH_MAX,
 };
 use chalkboard_shared::op::InkRun;
-use chalkboard_shared::{
-    InkPoint, Op, OpId, RejectReason, Rights, StrokeId, StrokeStyle,
-};
+use chalkboard_shared::{InkPoint, Op, OpId, RejectReason, Rights, StrokeId, StrokeStyle};
 
 use super::{Client, Event};
 use crate::board::PendingOp;

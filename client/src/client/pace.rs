@@ -161,7 +161,8 @@ impl LinkPace {
     }
 
     pub(super) fn next_ms(&self) -> f64 {
-        self.next_ping_ms.min(self.waiting_since_ms + ANSWER_WAIT_MS)
+        self.next_ping_ms
+            .min(self.waiting_since_ms + ANSWER_WAIT_MS)
     }
 
     pub(super) fn take_ping(&mut self, now_ms: f64) -> Option<u64> {
