@@ -104,7 +104,10 @@ fn app() -> AnyView {
         shortcut_sheet(panels),
         closed_dialog(session),
     ];
-    view! { <div class="chrome" on:mousedown=|event| keep_focus(&event)>{parts}</div> }.into_any()
+    listen(&document(), "mousedown", |event: MouseEvent| {
+        keep_focus(&event);
+    });
+    block("chrome", parts)
 }
 
 /// Opens the board that the address names, or the one that the server has just made.
@@ -159,7 +162,7 @@ fn watch_page(engine: Engine, session: Session) {
 
 /// A button pressed by mouse or finger does not take the focus: the next space bar is for the board, not for it.
 fn keep_focus(event: &MouseEvent) {
-    let wants_focus = "input, label, dialog, .popover";
+    let wants_focus = "input, label, dialog, .popover, canvas";
     if target_element(event)
         .is_some_and(|element| element.closest(wants_focus).ok().flatten().is_none())
     {

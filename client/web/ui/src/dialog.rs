@@ -6,7 +6,7 @@ use wasm_bindgen::JsCast;
 use web_sys::{Event, HtmlDialogElement};
 
 use crate::address;
-use crate::element::{Button, block, flag, text, when};
+use crate::element::{Button, block, flag, markup, tested_span, text, when};
 use crate::icon::logo;
 use crate::listener::document;
 use crate::session::Session;
@@ -66,11 +66,11 @@ pub(crate) fn closed_dialog(session: Session) -> AnyView {
     when(is_closed, move || {
         let content = vec![
             logo(),
-            view! {
-                <h1>"This board is not open"</h1>
-                <p data-testid="closed-reason">{reason}</p>
-            }
-            .into_any(),
+            markup("<h1>This board is not open</h1>".to_owned()),
+            block(
+                "reason",
+                vec![tested_span("", Some("closed-reason"), reason)],
+            ),
             block(
                 "actions",
                 vec![

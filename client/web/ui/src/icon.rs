@@ -1,6 +1,6 @@
 //! The icons, drawn on a 24 x 24 grid with a round 1.75 pen; `style.css` gives them their size and colour.
 //!
-//! Parts of class `tint` take the colour of the tool's ink.
+//! Parts of a `tint` class take the colour of the tool's ink.
 
 use leptos::prelude::*;
 
@@ -55,10 +55,10 @@ const LOGO: &str = r##"<rect width="32" height="32" rx="9" fill="#14725c"/><path
 fn drawing(icon: Icon) -> &'static str {
     match icon {
         Icon::Pen => {
-            r#"<path class="tint" d="M3.8 20.2l1.1-4.6 3.5 3.5z"/><path d="M3.8 20.2l1.1-4.6L15.9 4.6a2 2 0 0 1 2.8 0l.7.7a2 2 0 0 1 0 2.8L8.4 19.1z"/><path d="M13.6 6.9l3.5 3.5"/>"#
+            r#"<path class="tint-pen" d="M3.8 20.2l1.1-4.6 3.5 3.5z"/><path d="M3.8 20.2l1.1-4.6L15.9 4.6a2 2 0 0 1 2.8 0l.7.7a2 2 0 0 1 0 2.8L8.4 19.1z"/><path d="M13.6 6.9l3.5 3.5"/>"#
         }
         Icon::Highlighter => {
-            r#"<path class="tint" d="M7.3 13.6L5.8 17.9l1.8 1.4h1.7l1.9-1.8z"/><path d="M7.3 13.6l8.6-8.9a1.7 1.7 0 0 1 2.4 0l1.8 1.8a1.7 1.7 0 0 1 0 2.4l-8.9 8.6z"/><path d="M7.3 13.6L5.6 18l1.2 1.2 4.4-1.7"/><path class="tint-line" d="M4 22h9.5"/>"#
+            r#"<path class="tint-highlighter" d="M7.3 13.6L5.8 17.9l1.8 1.4h1.7l1.9-1.8z"/><path d="M7.3 13.6l8.6-8.9a1.7 1.7 0 0 1 2.4 0l1.8 1.8a1.7 1.7 0 0 1 0 2.4l-8.9 8.6z"/><path d="M7.3 13.6L5.6 18l1.2 1.2 4.4-1.7"/><path class="tint-line" d="M4 22h9.5"/>"#
         }
         Icon::Eraser => {
             r#"<path d="M9.3 19.4l-4.8-4.8a2 2 0 0 1 0-2.8l7.6-7.6a2 2 0 0 1 2.8 0l4.6 4.6a2 2 0 0 1 0 2.8l-7.8 7.8z"/><path d="M8.3 8l7.6 7.6"/><path d="M9.3 19.4h10.2"/>"#

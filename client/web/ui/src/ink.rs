@@ -36,7 +36,8 @@ impl InkTool {
         }
     }
 
-    fn key(self) -> &'static str {
+    /// For storage and the style sheet.
+    pub(crate) fn key(self) -> &'static str {
         match self {
             Self::Pen => "pen",
             Self::Highlighter => "highlighter",

@@ -4,8 +4,8 @@ use leptos::prelude::*;
 use wasm_bindgen::JsCast;
 use web_sys::{HtmlElement, PointerEvent};
 
-use crate::element::{Button, flag, focus_soon, when};
-use crate::listener::{document, listen_first, target_element};
+use crate::element::{Button, flag, focus_soon, group, watch, when};
+use crate::listener::{document, expose, listen_first, target_element};
 
 /// Everything that opens.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -43,6 +43,14 @@ impl Panels {
     /// All closed; a press outside of an open one closes it from now on.
     pub(crate) fn watch() -> Self {
         let panels = Self(RwSignal::new(None));
+        watch(move || {
+            let name = if panels.is_open(Panel::Ink) {
+                "ink"
+            } else {
+                ""
+            };
+            expose("panel", name);
+        });
         // First, since the canvas need not let the press through.
         listen_first(&document(), "pointerdown", move |event: PointerEvent| {
             let inside = target_element(&event).and_then(|element| {
@@ -108,12 +116,7 @@ impl Panels {
     ) -> AnyView {
         when(flag(move || self.is_open(panel)), move || {
             focus_soon(".popover.island");
-            popover_view(class, label, content())
+            group(class, "dialog", label, content())
         })
     }
-}
-
-fn popover_view(class: &'static str, label: &'static str, content: Vec<AnyView>) -> AnyView {
-    view! { <div class=class role="dialog" aria-label=label tabindex="-1">{content}</div> }
-        .into_any()
 }

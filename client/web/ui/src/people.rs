@@ -6,7 +6,7 @@ use leptos::prelude::*;
 use wasm_bindgen::JsCast;
 use web_sys::{Event, HtmlInputElement, KeyboardEvent};
 
-use crate::element::{Button, block, dynamic, fixed, flag, span, text, when};
+use crate::element::{Button, block, dynamic, fixed, flag, group, span, tested_span, text, when};
 use crate::guest;
 use crate::icon::{Icon, icon};
 use crate::listener::{is_small_screen, target_element};
@@ -30,16 +30,20 @@ pub(crate) fn people(engine: Engine, session: Session, panels: Panels) -> AnyVie
         count => format!("{count} people on this board"),
     });
     when(flag(move || count() > 0), move || {
-        let number = view! { <span class="unseen" data-testid="people-count">{text(move || count().to_string())}</span> };
+        let number = tested_span(
+            "unseen",
+            Some("people-count"),
+            text(move || count().to_string()),
+        );
         let button = Button::new("faces", "people")
             .label(label)
             .child(dynamic(move || session.people.with(|people| faces(people))))
-            .child(number.into_any());
+            .child(number);
         let list = move || {
             let rows = dynamic(move || session.people.with(|people| rows(engine, people)));
             vec![
                 span("row-label", label),
-                view! { <ul>{rows}</ul> }.into_any(),
+                group("rows", "list", "People", vec![rows]),
             ]
         };
         block(
@@ -110,7 +114,7 @@ fn row(engine: Engine, person: &Person) -> AnyView {
         parts.push(icon(Icon::Eye));
         parts.push(span("unseen", fixed("View only")));
     }
-    view! { <li>{parts}</li> }.into_any()
+    group("person", "listitem", "", parts)
 }
 
 /// One's own name, which can be changed in place.

@@ -5,10 +5,10 @@ use leptos::prelude::*;
 use wasm_bindgen::JsCast;
 use web_sys::{HtmlElement, HtmlInputElement, KeyboardEvent};
 
-use crate::element::{Button, fixed, flag, group, span, text, when};
+use crate::element::{Button, fixed, flag, group, span, text, watch, when};
 use crate::icon::Icon;
 use crate::ink::{InkTool, Tools};
-use crate::listener::{document, target_element};
+use crate::listener::{document, expose, listen, root, target_element};
 use crate::palette::{self, WIDTH_NAMES};
 use crate::panel::{Panel, Panels};
 use crate::session::{Rights, Session};
@@ -17,18 +17,21 @@ use crate::worker::Engine;
 
 /// The tool bar; not there for those who may only look.
 pub(crate) fn toolbar(engine: Engine, session: Session, tools: Tools, panels: Panels) -> AnyView {
+    expose_ink(tools);
+    listen(&document(), "keydown", |event: KeyboardEvent| {
+        move_focus(&event);
+    });
     when(
         flag(move || session.rights.get() != Rights::View),
         move || {
             let ink_trigger = Button::new("tool ink-trigger", "ink")
                 .label(fixed("Colour and width"))
-                .style(nib_tint(tools))
                 .child(span("ink-dot", fixed("")));
             let parts = vec![
                 group("group", "group", "Tools", tool_buttons(tools)),
                 divider(),
                 panels.trigger(ink_trigger, Panel::Ink),
-                ink(tools, panels),
+                ink(tools),
                 divider(),
                 group(
                     "group",
@@ -37,18 +40,7 @@ pub(crate) fn toolbar(engine: Engine, session: Session, tools: Tools, panels: Pa
                     history_buttons(engine, session),
                 ),
             ];
-            view! {
-                <div
-                    class="toolbar island"
-                    role="toolbar"
-                    aria-label="Drawing tools"
-                    data-testid="toolbar"
-                    on:keydown=|event| move_focus(&event)
-                >
-                    {parts}
-                </div>
-            }
-            .into_any()
+            group("toolbar island", "toolbar", "Drawing tools", parts)
         },
     )
 }
@@ -69,14 +61,11 @@ fn tool_buttons(tools: Tools) -> Vec<AnyView> {
             .pressed(flag(move || tools.tool.get() == kind))
             .icon(picture)
     };
-    let tint = |ink_tool| text(move || tint(tools, tools.nib_of(ink_tool).color));
     let select = |kind| move || tools.select(kind);
     vec![
         button(ToolKind::Hand, Icon::Hand, "Hand", "H", "tool-hand")
             .on_press(select(ToolKind::Hand)),
-        button(ToolKind::Pen, Icon::Pen, "Pen", "P", "tool-pen")
-            .style(tint(InkTool::Pen))
-            .on_press(select(ToolKind::Pen)),
+        button(ToolKind::Pen, Icon::Pen, "Pen", "P", "tool-pen").on_press(select(ToolKind::Pen)),
         button(
             ToolKind::Highlighter,
             Icon::Highlighter,
@@ -84,7 +73,6 @@ fn tool_buttons(tools: Tools) -> Vec<AnyView> {
             "Shift D",
             "tool-highlighter",
         )
-        .style(tint(InkTool::Highlighter))
         .on_press(select(ToolKind::Highlighter)),
         button(ToolKind::Eraser, Icon::Eraser, "Eraser", "E", "tool-eraser")
             .on_press(select(ToolKind::Eraser)),
@@ -109,7 +97,7 @@ fn history_buttons(engine: Engine, session: Session) -> Vec<AnyView> {
 }
 
 /// Colours and widths of the drawing tool in hand. Always in the page: beside the tools or above them.
-fn ink(tools: Tools, panels: Panels) -> AnyView {
+fn ink(tools: Tools) -> AnyView {
     let mut colors: Vec<AnyView> = (0..8).map(|index| swatch(tools, index)).collect();
     colors.push(custom_swatch(tools));
     let widths = (0..4).map(|index| width(tools, index)).collect();
@@ -118,15 +106,7 @@ fn ink(tools: Tools, panels: Panels) -> AnyView {
         divider(),
         group("group widths", "radiogroup", "Width", widths),
     ];
-    let class = text(move || {
-        if panels.is_open(Panel::Ink) {
-            "ink popover open"
-        } else {
-            "ink popover"
-        }
-        .to_owned()
-    });
-    view! { <div class=class style=nib_tint(tools)>{parts}</div> }.into_any()
+    group("ink popover", "group", "Ink", parts)
 }
 
 fn swatch(tools: Tools, index: usize) -> AnyView {
@@ -188,28 +168,38 @@ fn custom_swatch(tools: Tools) -> AnyView {
 }
 
 fn width(tools: Tools, index: usize) -> AnyView {
-    let picture = move || match tools.ink_tool.get() {
-        InkTool::Pen => "dot",
-        InkTool::Highlighter => "chisel",
+    Button::new(
+        [
+            "tool width size-1",
+            "tool width size-2",
+            "tool width size-3",
+            "tool width size-4",
+        ][index],
+        format!("width-{}", index + 1),
+    )
+    .tip(fixed(WIDTH_NAMES[index]))
+    .checked(
+        "radio",
+        flag(move || tools.nib().width == tools.ink_tool.get().widths()[index]),
+    )
+    .child(span("nib", fixed("")))
+    .on_press(move || tools.set_width(tools.ink_tool.get_untracked().widths()[index]))
+}
+
+/// Shows the chosen ink to the style sheet: `--pen`, `--highlighter` and `--nib` are the colours, `data-ink` the tool.
+fn expose_ink(tools: Tools) {
+    let style = root().style();
+    let set = move |name, ink_tool| {
+        // Fails only for names that are none.
+        let _ = style.set_property(name, &tools.shown(tools.nib_of(ink_tool).color));
     };
-    let dot =
-        view! { <span class=text(move || format!("{} size-{}", picture(), index + 1))></span> };
-    Button::new("tool width", format!("width-{}", index + 1))
-        .tip(fixed(WIDTH_NAMES[index]))
-        .checked(
-            "radio",
-            flag(move || tools.nib().width == tools.ink_tool.get().widths()[index]),
-        )
-        .child(dot.into_any())
-        .on_press(move || tools.set_width(tools.ink_tool.get_untracked().widths()[index]))
-}
-
-fn nib_tint(tools: Tools) -> Signal<String> {
-    text(move || tint(tools, tools.nib().color))
-}
-
-fn tint(tools: Tools, color: u32) -> String {
-    format!("--tint:{}", tools.shown(color))
+    watch(move || {
+        let ink_tool = tools.ink_tool.get();
+        set("--pen", InkTool::Pen);
+        set("--highlighter", InkTool::Highlighter);
+        set("--nib", ink_tool);
+        expose("ink", ink_tool.key());
+    });
 }
 
 /// Arrow keys walk along the bar, as people who use tool bars by keyboard expect.
