@@ -1,0 +1,159 @@
+//! Telemetry: log lines on standard error, and counters.
+//!
+//! Log fields: `board` is the first eight characters of its id, `session` the room's number, `peer` an address. Secrets,
+//! keys, names and ink are never logged.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use chalkboard_shared::BoardId;
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Config, LogFormat};
+
+/// What others log about hostile or broken peers at a level of their own is one level too loud for us.
+const QUIETED: &str =
+    "web_transport_quinn=error,web_transport_proto=error,quinn=warn,quinn_proto=warn,rustls=warn";
+
+/// Whether a filter can be read.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn check_filter(filter: &str) -> Result<(), String> {
+    parse_filter(filter).map(|_| ())
+}
+
+fn parse_filter(filter: &str) -> Result<EnvFilter, String> {
+    EnvFilter::builder()
+        .parse(format!("{QUIETED},{filter}"))
+        .map_err(|error| {
+            format!("{error}; expected a level such as info, or levels by module such as info,chalkboard_server=debug")
+        })
+}
+
+/// Sends log lines of this process to standard error.
+///
+/// # Errors
+/// The filter can't be read, or a subscriber is there already.
+pub(crate) fn start(config: &Config) -> Result<(), String> {
+    use std::io::IsTerminal;
+
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(parse_filter(&config.log)?)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false);
+    match config.log_format {
+        LogFormat::Text => builder.compact().try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    }
+    .map_err(|error| error.to_string())
+}
+
+/// A board's id as it is logged: enough to tell boards apart, too little to open one.
+#[derive(Clone, Copy)]
+pub(crate) struct ShortBoard(pub(crate) BoardId);
+
+impl fmt::Display for ShortBoard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.0.to_string();
+        f.write_str(&text[..8])
+    }
+}
+
+/// Declares counters that only go up.
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// What happened since the start.
+        #[derive(Debug, Default)]
+        pub(crate) struct Counters {
+            $($(#[$doc])* pub(crate) $name: Counter,)*
+        }
+
+        impl Counters {
+            /// Names and values, for a summary.
+            pub(crate) fn values(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($name), self.$name.get())),*]
+            }
+        }
+    };
+}
+
+counters! {
+    /// Boards made by `POST /api/v1/boards`.
+    boards_created,
+    /// Rooms loaded from storage.
+    rooms_loaded,
+    /// Rooms unloaded.
+    rooms_unloaded,
+    /// Rooms dropped because a step panicked.
+    rooms_panicked,
+    /// Rooms that could not be recovered.
+    recoveries_failed,
+    /// Steps of all rooms.
+    steps,
+    /// Ticks that a room waited because the log's queue was full.
+    log_stalls,
+    /// Sessions that joined a room.
+    sessions_joined,
+    /// Sessions that ended, for whatever reason.
+    sessions_ended,
+    /// Sessions that were ended because they read too slowly.
+    sessions_too_slow,
+    /// Requests of pages that may not connect.
+    origins_refused,
+    /// QUIC connections that were asked to prove their address.
+    quic_retries,
+    /// QUIC connections that were refused or never finished their handshake.
+    quic_refusals,
+    /// Messages that could not be read.
+    messages_malformed,
+    /// Cursor messages dropped by rate or because the room was busy.
+    cursors_dropped,
+    /// Datagrams that are no cursor.
+    datagrams_ignored,
+    /// Datagrams not sent because the connection was behind.
+    datagrams_skipped,
+}
+
+/// A number that only goes up.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    /// One more.
+    pub(crate) fn increment(&self) {
+        self.add(1);
+    }
+
+    /// Some more.
+    pub(crate) fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// How many so far.
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_are_checked() {
+        for good in ["info", "debug", "info,chalkboard_server=trace", "off", ""] {
+            assert_eq!(check_filter(good), Ok(()), "{good}");
+        }
+        assert!(check_filter("chalkboard_server=loud").is_err());
+    }
+
+    #[test]
+    fn a_logged_board_opens_nothing() {
+        let board = BoardId([7; 16]);
+        let logged = ShortBoard(board).to_string();
+        assert_eq!(logged.len(), 8);
+        assert!(board.to_string().starts_with(&logged));
+    }
+}
