@@ -1,0 +1,332 @@
+//! A room in the hands of its thread: what goes into each step, and where what comes out goes.
+//!
+//! Owns the sessions' numbers, the record that the log has no room for yet, and when a snapshot is due. It decides
+//! nothing about the board; that is the simulation's.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use chalkboard_shared::reason::DisconnectReason;
+use chalkboard_shared::{Position, SessionId};
+use chalkboard_simulation::{Input, Join, Now, Room};
+
+use crate::outbox::{Outbox, PushError};
+use crate::room_door::{Guest, Inbox, Inspection, Message, RoomDoor};
+use crate::storage::{LogBatch, LogHandle, Refusal};
+use crate::telemetry::{Counters, ShortBoard};
+
+/// Messages that one step takes; the rest waits for the next one.
+const MESSAGES_PER_STEP_MAX: usize = 4096;
+/// Cursors that one step takes.
+const CURSORS_PER_STEP_MAX: usize = 16 * 1024;
+/// Ops between two snapshots, at the least: replaying them takes a few milliseconds.
+const SNAPSHOT_INTERVAL_OPS: u64 = 2000;
+/// Pause after a snapshot that the log had no room for.
+const SNAPSHOT_RETRY: Duration = Duration::from_secs(5);
+/// How long a room stays loaded with nobody in it: a reload of the page is not worth a load of the board.
+const EMPTY_MAX: Duration = Duration::from_secs(10);
+
+/// A room, its door's inside, and its sessions.
+pub(crate) struct HostedRoom {
+    room: Room,
+    door: Arc<RoomDoor>,
+    inbox: Inbox,
+    log: LogHandle,
+    counters: Arc<Counters>,
+    sessions: HashMap<SessionId, Arc<Outbox>>,
+    next_session: u32,
+    /// Inputs of the next step that come from here.
+    own_inputs: Vec<Input>,
+    /// What the log had no room for. No step is made before it has.
+    held: Option<LogBatch>,
+    told_durable: Position,
+    snapshot_at: Position,
+    snapshot_not_before: Instant,
+    empty_since: Instant,
+}
+
+/// What a step came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stepped {
+    /// Wants the next tick.
+    Busy,
+    /// Nothing to do until something comes in.
+    Idle,
+    /// The log's queue is full: try again next tick.
+    Stalled,
+    /// The room can't go on; everybody in it is to be told why.
+    Failed(DisconnectReason),
+}
+
+impl HostedRoom {
+    /// A room as it was loaded, with a snapshot at `snapshot_at`.
+    pub(crate) fn new(
+        room: Room,
+        snapshot_at: Position,
+        door: Arc<RoomDoor>,
+        inbox: Inbox,
+        log: LogHandle,
+        counters: Arc<Counters>,
+    ) -> Self {
+        let now = Instant::now();
+        // What was loaded was read from the log, so it is in it; the room knows that too.
+        door.set_durable(room.position());
+        Self {
+            told_durable: room.position(),
+            room,
+            door,
+            inbox,
+            log,
+            counters,
+            sessions: HashMap::new(),
+            next_session: 1,
+            own_inputs: Vec::new(),
+            held: None,
+            snapshot_at,
+            snapshot_not_before: now,
+            empty_since: now,
+        }
+    }
+
+    pub(crate) fn door(&self) -> &Arc<RoomDoor> {
+        &self.door
+    }
+
+    /// Makes a step, unless the log is behind.
+    pub(super) fn step(&mut self) -> Stepped {
+        if self.door.is_refused() {
+            return Stepped::Failed(DisconnectReason::Storage);
+        }
+        if let Some(stopped) = self.append_held() {
+            return stopped;
+        }
+        let (inputs, has_more) = self.take_inputs();
+        self.counters.steps.increment();
+        let output = self.room.step(now(), inputs);
+        // In order: frames first, so that a session learns why it ends.
+        for send in output.sends {
+            self.deliver(send.session, send.frame, send.reliable);
+        }
+        for (session, reason) in output.closes {
+            if let Some(outbox) = self.sessions.remove(&session) {
+                outbox.close(reason);
+                self.counters.sessions_ended.increment();
+                self.empty_since = Instant::now();
+            }
+        }
+        if let Some(record) = output.record {
+            self.held = Some(LogBatch {
+                board: self.door.board(),
+                first: record.first,
+                last: record.last,
+                record: record.bytes,
+            });
+            match self.append_held() {
+                Some(Stepped::Stalled) => return Stepped::Stalled,
+                Some(failed) => return failed,
+                None => self.snapshot_when_due(),
+            }
+        }
+        if has_more || !self.own_inputs.is_empty() || self.room.has_work() {
+            Stepped::Busy
+        } else {
+            Stepped::Idle
+        }
+    }
+
+    /// Offers the log what it had no room for. `None` when nothing is held any more.
+    fn append_held(&mut self) -> Option<Stepped> {
+        let batch = self.held.take()?;
+        match self.log.try_append(batch) {
+            Ok(()) => None,
+            Err(Refusal::Full(batch)) => {
+                self.held = Some(batch);
+                self.counters.log_stalls.increment();
+                Some(Stepped::Stalled)
+            }
+            Err(Refusal::Stopped(_)) => Some(Stepped::Failed(DisconnectReason::Stopping)),
+            Err(refusal @ Refusal::TooLarge(_)) => {
+                tracing::error!(board = %ShortBoard(self.door.board()), %refusal, "a tick's ops can't be saved; the room is closed and loaded again");
+                Some(Stepped::Failed(DisconnectReason::Storage))
+            }
+        }
+    }
+
+    /// Inputs of the coming step, and whether there are more than it takes.
+    fn take_inputs(&mut self) -> (Vec<Input>, bool) {
+        let mut inputs = std::mem::take(&mut self.own_inputs);
+        let durable = self.door.durable();
+        if durable > self.told_durable {
+            self.told_durable = durable;
+            inputs.push(Input::Durable(durable));
+        }
+        for _ in 0..MESSAGES_PER_STEP_MAX {
+            let Ok(envelope) = self.inbox.messages.try_recv() else {
+                break;
+            };
+            match envelope.message {
+                Message::Guest(guest) => inputs.extend(self.admit(*guest)),
+                Message::Input(input) => {
+                    if let Input::Leave(session) = input {
+                        self.dismiss(session);
+                    }
+                    inputs.push(input);
+                }
+                // Who asked may have stopped waiting.
+                Message::Inspect(answer) => drop(answer.send(self.inspect())),
+            }
+        }
+        for _ in 0..CURSORS_PER_STEP_MAX {
+            let Ok(cursor) = self.inbox.cursors.try_recv() else {
+                break;
+            };
+            inputs.push(cursor);
+        }
+        let has_more = !self.inbox.messages.is_empty() || !self.inbox.cursors.is_empty();
+        (inputs, has_more)
+    }
+
+    fn admit(&mut self, guest: Guest) -> Option<Input> {
+        let session = SessionId(self.next_session);
+        let Some(next) = self.next_session.checked_add(1) else {
+            guest.outbox.close(DisconnectReason::RoomFull);
+            return None;
+        };
+        // Who is gone already never comes in.
+        guest.answer.send(session).ok()?;
+        self.next_session = next;
+        self.sessions.insert(session, guest.outbox);
+        self.counters.sessions_joined.increment();
+        Some(Input::Join(Box::new(Join {
+            session,
+            actor: guest.actor,
+            rights: guest.rights,
+            profile: guest.profile,
+            view: guest.view,
+            view_secret: guest.view_secret,
+            resume: guest.resume,
+        })))
+    }
+
+    fn dismiss(&mut self, session: SessionId) {
+        if self.sessions.remove(&session).is_some() {
+            self.counters.sessions_ended.increment();
+            self.empty_since = Instant::now();
+        }
+    }
+
+    fn deliver(&mut self, session: SessionId, frame: bytes::Bytes, reliable: bool) {
+        let Some(outbox) = self.sessions.get(&session) else {
+            return;
+        };
+        if !reliable {
+            outbox.push_datagram(frame);
+            return;
+        }
+        let Err(error) = outbox.push(frame) else {
+            return;
+        };
+        if error == PushError::Full {
+            tracing::debug!(board = %ShortBoard(self.door.board()), session = session.0, "a session reads too slowly");
+            self.counters.sessions_too_slow.increment();
+            outbox.close(DisconnectReason::TooSlow);
+        }
+        self.dismiss(session);
+        self.own_inputs.push(Input::Leave(session));
+    }
+
+    fn inspect(&self) -> Inspection {
+        Inspection {
+            position: self.room.position(),
+            durable: self.door.durable().min(self.room.position()),
+            digest: self.room.digest().to_string(),
+            strokes: self.room.stroke_count(),
+            sessions: self.sessions.len(),
+        }
+    }
+
+    fn snapshot_when_due(&mut self) {
+        // A large board takes long to write, so it is written more rarely: the cost per op stays the same.
+        let interval = SNAPSHOT_INTERVAL_OPS.max(self.room.stroke_count() as u64 / 2);
+        let ops = self.room.position().0 - self.snapshot_at.0;
+        if ops >= interval && Instant::now() >= self.snapshot_not_before {
+            self.snapshot();
+        }
+    }
+
+    /// Writes a snapshot if something has changed since the last. Only when nothing is held: it belongs behind the
+    /// record of its position.
+    pub(super) fn snapshot(&mut self) {
+        let position = self.room.position();
+        if position == self.snapshot_at || self.held.is_some() {
+            return;
+        }
+        let snapshot = self.room.snapshot();
+        match self.log.snapshot(self.door.board(), position, snapshot) {
+            Ok(()) => self.snapshot_at = position,
+            Err(refusal) => {
+                // Costs time at the next load, nothing else.
+                tracing::debug!(board = %ShortBoard(self.door.board()), %refusal, "a snapshot was not written");
+                self.snapshot_not_before = Instant::now() + SNAPSHOT_RETRY;
+            }
+        }
+    }
+
+    /// Looks for sessions whose task has ended without a word; `true` if there are any, and a step is due.
+    pub(super) fn dismiss_abandoned(&mut self) -> bool {
+        let gone: Vec<SessionId> = self
+            .sessions
+            .iter()
+            .filter(|(_, outbox)| outbox.is_abandoned())
+            .map(|(session, _)| *session)
+            .collect();
+        for session in &gone {
+            self.dismiss(*session);
+            self.own_inputs.push(Input::Leave(*session));
+        }
+        !gone.is_empty()
+    }
+
+    /// Nobody has been here for a while and everything is saved.
+    pub(super) fn is_done(&self) -> bool {
+        self.sessions.is_empty()
+            && self.held.is_none()
+            && self.own_inputs.is_empty()
+            && self.inbox.messages.is_empty()
+            && self.empty_since.elapsed() >= EMPTY_MAX
+            && self.door.durable() >= self.room.position()
+    }
+
+    /// Everything that was accepted has been handed to the log.
+    pub(super) fn is_handed_over(&self) -> bool {
+        self.held.is_none()
+    }
+
+    /// Something waits to be taken into account.
+    pub(super) fn has_messages(&self) -> bool {
+        !self.inbox.messages.is_empty()
+    }
+
+    pub(super) fn position(&self) -> Position {
+        self.room.position()
+    }
+
+    /// Ends all sessions.
+    pub(super) fn close(&mut self, reason: DisconnectReason) {
+        for (_, outbox) in self.sessions.drain() {
+            outbox.close(reason);
+            self.counters.sessions_ended.increment();
+        }
+    }
+}
+
+/// The wall clock, read for a tick.
+fn now() -> Now {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Now {
+        unix_ms: since.as_millis() as u64,
+    }
+}
