@@ -1,1 +1,30 @@
-//! Under construction.
+//! The server: everything around the rooms. Binary `chalkboard`.
+//!
+//! It owns sockets, threads, clocks and disks, and knows nothing of how boards change: rooms (`chalkboard-simulation`)
+//! are stepped with what sessions send, and what comes out is carried to sessions and into the log. The two sides meet
+//! in bounded queues: [`room_door`] (sessions to a room), [`outbox`] (a room to one session), the log writer's queue.
+//!
+//! - In: [`command`], [`config`], then [`server`] starts and stops everything.
+//! - Connections: [`shard`] (QUIC) and [`http`] accept them, [`transport`] carries frames, [`session`] makes them
+//!   messages. [`tls`] and [`certificate`], [`origin`], [`access`] and [`token_bucket`] say who may.
+//! - Rooms: [`boards`] loads them, [`room_thread`] steps them, [`storage`] keeps them.
+
+mod access;
+mod assets;
+mod boards;
+mod certificate;
+pub mod command;
+pub mod config;
+mod http;
+pub mod origin;
+mod outbox;
+mod room_door;
+mod room_thread;
+pub mod server;
+mod session;
+mod shard;
+pub mod storage;
+mod telemetry;
+mod tls;
+mod token_bucket;
+mod transport;

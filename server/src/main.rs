@@ -1,3 +1,7 @@
-//! The `chalkboard` binary.
+//! The `chalkboard` binary: hands its arguments and environment to the library and returns its exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    chalkboard_server::command::run(std::env::args_os(), std::env::vars_os())
+}

@@ -1,0 +1,346 @@
+//! The command line: `chalkboard serve`, its help, its signals and its exit codes.
+//!
+//! Exit codes: 0 after a graceful stop, 2 for a configuration that can't be used, 1 for everything else that keeps the
+//! server from running or from saving. Standard output carries the ready line and help alone; everything else goes to
+//! standard error.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::config::{Config, ServeArguments, merge, without_environment};
+use crate::server::{Server, StartError};
+use crate::telemetry;
+
+/// How long a graceful stop may take.
+const STOP_WAIT: Duration = Duration::from_secs(20);
+
+const FAILURE: u8 = 1;
+const BAD_CONFIG: u8 = 2;
+
+/// A whiteboard for many people at once, on a machine of your own.
+#[derive(Debug, Parser)]
+#[command(
+    name = "chalkboard",
+    version,
+    arg_required_else_help = true,
+    subcommand_required = true,
+    after_help = "Try: chalkboard serve"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve boards to browsers and other clients
+    #[command(
+        long_about = SERVE_ABOUT,
+        after_long_help = SERVE_EXAMPLES,
+        after_help = "More, with examples: chalkboard serve --help"
+    )]
+    Serve(Box<ServeArguments>),
+}
+
+const SERVE_ABOUT: &str = "\
+Serve boards to browsers and other clients.
+
+Open the printed address in a browser and draw; whoever has the board's link draws with you. Everything is kept in one
+data folder, and what the page shows as saved is on disk. Without further options the server is reachable from this
+machine alone.
+
+Browsers connect over WebTransport (QUIC, UDP) and, where that does not get through, over a WebSocket on the HTTP port.
+
+Every option can be given as a flag, as an environment variable, or in a TOML file under its name with underscores
+(quic_port = 8443). A flag counts more than the environment, the environment more than the file. Unknown names are
+refused.";
+
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  For yourself, on http://localhost:8080/:
+      chalkboard serve
+
+  For a network, under a name and certificate of your own (TCP and UDP port 8443 must be open):
+      chalkboard serve --listen 0.0.0.0 --port 8443 \\
+          --tls-cert fullchain.pem --tls-key privkey.pem
+
+  To try things out, leaving nothing behind:
+      chalkboard serve --ephemeral --port 0
+
+  With a file, chalkboard.toml:
+      data = \"/var/lib/chalkboard\"
+      listen = \"0.0.0.0\"
+      tls_cert = \"/etc/chalkboard/fullchain.pem\"
+      tls_key = \"/etc/chalkboard/privkey.pem\"
+
+Stop it with Ctrl+C or SIGTERM: it saves everything, tells everybody, and ends within 20 seconds; a second signal ends
+it at once. SIGHUP reads the certificate again.
+
+Exit codes: 0 stopped as asked, 1 failed, 2 the configuration can't be used.";
+
+/// Does what the arguments say, until it is done.
+pub fn run(
+    arguments: impl IntoIterator<Item = OsString>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> ExitCode {
+    let serve = match parse(arguments) {
+        Ok(serve) => serve,
+        Err(error) => {
+            // Where even that can't be printed there is nobody to tell.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(BAD_CONFIG));
+        }
+    };
+    let folder = std::env::current_dir().unwrap_or_default();
+    let config = merge(serve, environment, &folder).and_then(Config::from_options);
+    let config = match config {
+        Ok(config) => config,
+        Err(error) => return fail(BAD_CONFIG, &error),
+    };
+    if let Err(error) = telemetry::start(&config) {
+        return fail(BAD_CONFIG, &error);
+    }
+    match serve_until_stopped(&config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Start(error @ StartError::Tls(_))) => fail(BAD_CONFIG, &error),
+        Err(error) => fail(FAILURE, &error),
+    }
+}
+
+/// Reads the arguments, and them alone; help shows the environment's names too.
+fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<ServeArguments, clap::Error> {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let command = Arguments::command();
+    let matches = command
+        .clone()
+        .mut_subcommands(without_environment)
+        .try_get_matches_from(&arguments)
+        .map_err(|error| match error.kind() {
+            clap::error::ErrorKind::DisplayHelp => command
+                .mut_subcommands(|command| {
+                    command.mut_args(|argument| argument.hide_env_values(true))
+                })
+                .try_get_matches_from(&arguments)
+                .err()
+                .unwrap_or(error),
+            _ => error,
+        })?;
+    let Command::Serve(serve) = Arguments::from_arg_matches(&matches)?.command;
+    Ok(*serve)
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error("signals can't be received: {0}; raise the limits on open files and threads")]
+    Signals(std::io::Error),
+    #[error(transparent)]
+    Stop(#[from] crate::storage::StopError),
+    #[error(
+        "the stop took longer than {} s and was cut off; everything that was shown as saved is, and whoever drew the \
+         rest sends it again when the server is back",
+        STOP_WAIT.as_secs()
+    )]
+    StopTooLong,
+    #[error("ended at once by a second signal; everything that was shown as saved is")]
+    Forced,
+}
+
+fn serve_until_stopped(config: &Config) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::Signals)?;
+    let mut signals = {
+        let _context = runtime.enter();
+        Signals::new().map_err(Failure::Signals)?
+    };
+    let server = Server::start(config)?;
+    announce(&server, config);
+    runtime.block_on(async {
+        loop {
+            match signals.next().await {
+                Signal::Stop => break,
+                Signal::Reload => server.reload_certificate(),
+            }
+        }
+    });
+    tracing::info!("stopping: saving everything");
+    let (done, stopped) = tokio::sync::oneshot::channel();
+    let stopper = std::thread::spawn(move || {
+        // Nobody waits any more only where the process ends.
+        let _ = done.send(server.stop());
+    });
+    let ended = runtime.block_on(async {
+        tokio::select! {
+            stopped = stopped => match stopped {
+                Ok(stopped) => stopped.map_err(Failure::Stop),
+                Err(_) => Err(Failure::Stop(crate::storage::StopError::Died)),
+            },
+            () = tokio::time::sleep(STOP_WAIT) => Err(Failure::StopTooLong),
+            () = signals.stop() => Err(Failure::Forced),
+        }
+    });
+    if ended.is_ok() && stopper.join().is_ok() {
+        tracing::info!("stopped; everything is saved");
+    }
+    ended
+}
+
+/// Says that the server can be used: one line for people, and for programs that wait for it.
+#[expect(clippy::print_stdout, reason = "the ready line is the product")]
+fn announce(server: &Server, config: &Config) {
+    use std::io::Write;
+
+    println!("Chalkboard is ready: {}", server.url());
+    // Nobody may be reading; the server serves all the same.
+    let _ = std::io::stdout().flush();
+    let quic: Vec<String> = server
+        .quic_addresses()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    tracing::info!(http = %server.http_address(), quic = quic.join(" "), data = %data(config), "listening; stop with Ctrl+C");
+    if config.ephemeral {
+        tracing::warn!(
+            "boards live in memory only and are gone when the server stops (--ephemeral)"
+        );
+    }
+    if !crate::assets::is_built() {
+        tracing::warn!(
+            "this server was built without its page; `cargo xtask run` builds and starts one with it"
+        );
+    }
+}
+
+fn data(config: &Config) -> String {
+    if config.ephemeral {
+        "in memory".to_owned()
+    } else {
+        config.data.display().to_string()
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the last words of a command line tool")]
+fn fail(code: u8, error: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("chalkboard: {error}");
+    ExitCode::from(code)
+}
+
+enum Signal {
+    Stop,
+    Reload,
+}
+
+#[cfg(unix)]
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+    hang_up: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.interrupt.recv() => Signal::Stop,
+            _ = self.terminate.recv() => Signal::Stop,
+            _ = self.hang_up.recv() => Signal::Reload,
+        }
+    }
+
+    async fn stop(&mut self) {
+        while matches!(self.next().await, Signal::Reload) {}
+    }
+}
+
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self)
+    }
+
+    async fn next(&mut self) -> Signal {
+        // Without the means to be stopped by Ctrl+C the process is ended from outside.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        Signal::Stop
+    }
+
+    async fn stop(&mut self) {
+        self.next().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_text(line: &str) -> Result<ServeArguments, clap::Error> {
+        parse(line.split(' ').map(OsString::from))
+    }
+
+    #[test]
+    fn the_command_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn help_teaches_every_option() {
+        let help = parse_text("chalkboard serve --help")
+            .expect_err("help")
+            .to_string();
+        let command = Arguments::command();
+        let serve = command
+            .find_subcommand("serve")
+            .expect("the subcommand")
+            .clone();
+        for argument in serve.get_arguments().filter(|a| a.get_id() != "help") {
+            let long = argument.get_long().expect("every option has a long name");
+            assert!(help.contains(&format!("--{long}")), "{long}");
+            let variable = format!("CHALKBOARD_{}", long.to_uppercase().replace('-', "_"));
+            assert!(help.contains(&format!("[env: {variable}")), "{variable}");
+            let text = argument
+                .get_long_help()
+                .or(argument.get_help())
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            assert!(
+                text.contains("[default:"),
+                "--{long} tells no default: {text}"
+            );
+            assert_eq!(argument.get_id().as_str(), long.replace('-', "_"));
+        }
+        for example in ["Examples:", "--ephemeral --port 0", "Exit codes"] {
+            assert!(help.contains(example), "{example}");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_refused() {
+        for line in ["chalkboard", "chalkboard serve --prot 1", "chalkboard draw"] {
+            let error = parse_text(line).expect_err(line);
+            assert_eq!(error.exit_code(), 2, "{line}");
+        }
+        let version = parse_text("chalkboard --version").expect_err("the version");
+        assert_eq!(version.exit_code(), 0);
+        assert!(parse_text("chalkboard serve --port 1").is_ok());
+    }
+}
