@@ -668,6 +668,6 @@ impl Client {
 }
 
 #[cfg(test)]
-mod fake_room;
+pub(crate) mod fake_room;
 #[cfg(test)]
 mod tests;

@@ -17,6 +17,8 @@ pub mod hit;
 mod mirror;
 mod outbox;
 pub mod outline;
+#[cfg(feature = "native")]
+pub mod native;
 pub mod reconnect;
 pub mod viewport;
 

@@ -1,0 +1,202 @@
+//! A link over WebTransport: one bidirectional stream of framed messages, and datagrams.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use chalkboard_shared::limits::SERVER_FRAME_BYTES_MAX;
+use chalkboard_shared::wire::frame::{self, FrameDecoder};
+use quinn::crypto::rustls::QuicClientConfig;
+use web_transport_quinn::http::{HeaderName, HeaderValue};
+use web_transport_quinn::proto::ConnectRequest;
+use web_transport_quinn::{
+    ALPN, ReadError, RecvStream, SendStream, Session, SessionError, WebTransportError, WriteError,
+};
+
+use super::link::LinkError;
+use super::trust::Trust;
+
+/// Bytes read at once.
+const READ_BYTES_MAX: usize = 64 * 1024;
+
+/// Datagrams that wait to be read; older ones give way. A keyframe's worth of deltas.
+const DATAGRAM_RECEIVE_BYTES_MAX: usize = 256 * 1024;
+
+/// How long a close may take to be told to the server.
+const CLOSE_WAIT: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+pub(super) struct Sender {
+    session: Session,
+    stream: SendStream,
+}
+
+#[derive(Debug)]
+pub(super) struct Receiver {
+    session: Session,
+    stream: RecvStream,
+    decoder: FrameDecoder,
+    buffer: Vec<u8>,
+}
+
+pub(super) async fn connect(
+    url: &str,
+    origin: Option<&str>,
+    trust: &Trust,
+) -> Result<(Sender, Receiver), LinkError> {
+    let address = || LinkError::Address(url.to_owned());
+    let target = url::Url::parse(url).map_err(|_| address())?;
+    let host = target.host().ok_or_else(address)?.to_owned();
+    let port = target.port_or_known_default().ok_or_else(address)?;
+    let (remote, name) = resolve(host, port).await?;
+    let mut request = ConnectRequest::new(target);
+    if let Some(origin) = origin {
+        let value = HeaderValue::from_str(origin).map_err(|_| address())?;
+        request = request.with_header(HeaderName::from_static("origin"), value);
+    }
+    let local: SocketAddr = if remote.is_ipv4() {
+        (Ipv4Addr::UNSPECIFIED, 0).into()
+    } else {
+        (Ipv6Addr::UNSPECIFIED, 0).into()
+    };
+    let endpoint = quinn::Endpoint::client(local).map_err(LinkError::connect)?;
+    let connecting = endpoint
+        .connect_with(configure(trust)?, remote, &name)
+        .map_err(LinkError::connect)?;
+    let connection = connecting.await.map_err(LinkError::connect)?;
+    let session = Session::connect(connection, request)
+        .await
+        .map_err(LinkError::connect)?;
+    let (send, recv) = session.open_bi().await.map_err(|e| session_error(&e))?;
+    let receiver = Receiver {
+        session: session.clone(),
+        stream: recv,
+        decoder: FrameDecoder::new(SERVER_FRAME_BYTES_MAX),
+        buffer: vec![0; READ_BYTES_MAX],
+    };
+    let sender = Sender {
+        session,
+        stream: send,
+    };
+    Ok((sender, receiver))
+}
+
+/// The first address of a host, and the name that its certificate must bear.
+async fn resolve(host: url::Host<String>, port: u16) -> Result<(SocketAddr, String), LinkError> {
+    match host {
+        url::Host::Ipv4(ip) => Ok(((ip, port).into(), ip.to_string())),
+        url::Host::Ipv6(ip) => Ok(((ip, port).into(), ip.to_string())),
+        url::Host::Domain(name) => {
+            let first = tokio::net::lookup_host((name.as_str(), port))
+                .await
+                .map_err(LinkError::connect)?
+                .next();
+            let first = first.ok_or_else(|| LinkError::Address(name.clone()))?;
+            Ok((first, name))
+        }
+    }
+}
+
+fn configure(trust: &Trust) -> Result<quinn::ClientConfig, LinkError> {
+    let tls = trust.config(&[ALPN.as_bytes()])?;
+    let crypto = QuicClientConfig::try_from(tls).map_err(LinkError::tls)?;
+    let mut transport = quinn::TransportConfig::default();
+    // The server opens no streams but HTTP/3's own.
+    transport.max_concurrent_bidi_streams(4u8.into());
+    transport.max_concurrent_uni_streams(8u8.into());
+    transport.datagram_receive_buffer_size(Some(DATAGRAM_RECEIVE_BYTES_MAX));
+    let mut config = quinn::ClientConfig::new(Arc::new(crypto));
+    config.transport_config(Arc::new(transport));
+    Ok(config)
+}
+
+impl Sender {
+    pub(super) async fn send(&mut self, frame: Bytes) -> Result<(), LinkError> {
+        let head = Bytes::copy_from_slice(&frame::head(&frame));
+        let mut both = [head, frame];
+        self.stream
+            .write_all_chunks(&mut both)
+            .await
+            .map_err(|e| self.write_error(&e))
+    }
+
+    pub(super) async fn send_raw(&mut self, bytes: Bytes) -> Result<(), LinkError> {
+        self.stream
+            .write_chunk(bytes)
+            .await
+            .map_err(|e| self.write_error(&e))
+    }
+
+    pub(super) fn send_datagram(&self, frame: Bytes) -> Result<(), LinkError> {
+        match self.session.send_datagram(frame) {
+            // What does not fit is lost, as datagrams may be.
+            Ok(()) | Err(SessionError::SendDatagramError(_)) => Ok(()),
+            Err(error) => Err(session_error(&error)),
+        }
+    }
+
+    pub(super) async fn close(mut self, code: u32, reason: &str) {
+        // What was written still goes out; the stream's end tells the server that nothing follows.
+        let _ = self.stream.finish();
+        self.session.close(code, reason.as_bytes());
+        let _ = tokio::time::timeout(CLOSE_WAIT, self.session.closed()).await;
+    }
+
+    fn write_error(&self, error: &WriteError) -> LinkError {
+        match (self.session.close_reason(), error) {
+            (Some(reason), _) => session_error(&reason),
+            (None, WriteError::SessionError(error)) => session_error(error),
+            (None, error) => LinkError::broken(error),
+        }
+    }
+}
+
+impl Receiver {
+    pub(super) async fn recv(&mut self) -> Result<Bytes, LinkError> {
+        loop {
+            if let Some(frame) = self.decoder.next_frame()? {
+                return Ok(frame);
+            }
+            let Self {
+                session,
+                stream,
+                decoder,
+                buffer,
+            } = self;
+            tokio::select! {
+                read = stream.read(buffer) => match read {
+                    Ok(Some(count)) => decoder.feed(&buffer[..count]),
+                    // The server's reason, if it has one, comes right behind the end.
+                    Ok(None) => {
+                        let ended = tokio::time::timeout(CLOSE_WAIT, session.closed()).await;
+                        return Err(ended.map_or_else(
+                            |_| LinkError::Broken("the stream ended".to_owned()),
+                            |reason| session_error(&reason),
+                        ));
+                    }
+                    Err(ReadError::SessionError(error)) => return Err(session_error(&error)),
+                    Err(error) => return Err(match session.close_reason() {
+                        Some(reason) => session_error(&reason),
+                        None => LinkError::broken(error),
+                    }),
+                },
+                datagram = session.read_datagram() => {
+                    return datagram.map_err(|error| session_error(&error));
+                }
+            }
+        }
+    }
+}
+
+fn session_error(error: &SessionError) -> LinkError {
+    match error {
+        SessionError::WebTransportError(WebTransportError::Closed(code, reason)) => {
+            LinkError::Closed {
+                code: *code,
+                reason: reason.clone(),
+            }
+        }
+        other => LinkError::broken(other),
+    }
+}
