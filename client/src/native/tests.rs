@@ -196,7 +196,11 @@ async fn draw(client: &NativeClient, y: i32) -> StrokeId {
 }
 
 async fn see(client: &NativeClient, stroke: StrokeId) {
-    let is_there = move |c: &Client| c.board().get(stroke).is_some_and(|s| s.is_finished());
+    let is_there = move |c: &Client| {
+        c.board()
+            .get(stroke)
+            .is_some_and(chalkboard_shared::Stroke::is_finished)
+    };
     client.wait_for(PATIENCE, is_there).await.expect("seen");
 }
 
