@@ -11,7 +11,11 @@ pub const fn board_color(dark: bool) -> u32 {
 
 /// The colour that ink of `color` shows in on a light or dark board.
 pub fn shown(color: u32, dark: bool) -> u32 {
-    if dark { on_dark(color) } else { color & 0xff_ffff }
+    if dark {
+        on_dark(color)
+    } else {
+        color & 0xff_ffff
+    }
 }
 
 /// Keeps the hue. Greys turn round, so that near-black ink becomes chalk; colours only become as light as it takes to
@@ -32,7 +36,11 @@ pub fn text_on(color: u32) -> u32 {
     let background = luminance(color);
     let with_white = 1.05 / (background + 0.05);
     let with_dark = (background + 0.05) / (luminance(DARK_TEXT) + 0.05);
-    if with_white >= with_dark { 0xff_ffff } else { DARK_TEXT }
+    if with_white >= with_dark {
+        0xff_ffff
+    } else {
+        DARK_TEXT
+    }
 }
 
 /// Contrast ratio of two colours, 1 to 21 (WCAG 2.2).
@@ -51,12 +59,20 @@ fn linear(color: u32) -> [f32; 3] {
     let [_, r, g, b] = color.to_be_bytes();
     [r, g, b].map(|channel| {
         let v = f32::from(channel) / 255.0;
-        if v <= 0.040_45 { v / 12.92 } else { ((v + 0.055) / 1.055).powf(2.4) }
+        if v <= 0.040_45 {
+            v / 12.92
+        } else {
+            ((v + 0.055) / 1.055).powf(2.4)
+        }
     })
 }
 
 fn encode(channel: f32) -> u32 {
-    let v = if channel <= 0.003_130_8 { channel * 12.92 } else { 1.055 * channel.powf(1.0 / 2.4) - 0.055 };
+    let v = if channel <= 0.003_130_8 {
+        channel * 12.92
+    } else {
+        1.055 * channel.powf(1.0 / 2.4) - 0.055
+    };
     (v.clamp(0.0, 1.0) * 255.0).round() as u32
 }
 
@@ -88,21 +104,29 @@ mod tests {
     use super::*;
 
     /// What the tool bar offers.
-    const PENS: [u32; 8] = [0x1f_2328, 0xe0_3e3e, 0xf2_7a1a, 0xf0_b400, 0x2f_a35f, 0x2f_80ed, 0x86_58e0, 0xe2_4a9a];
+    const PENS: [u32; 8] = [
+        0x1f_2328, 0xe0_3e3e, 0xf2_7a1a, 0xf0_b400, 0x2f_a35f, 0x2f_80ed, 0x86_58e0, 0xe2_4a9a,
+    ];
 
     #[test]
     fn dark_ink_becomes_chalk_and_back_on_light_it_is_itself() {
         assert_eq!(shown(0x1f_2328, false), 0x1f_2328);
         assert!(contrast(shown(0x1f_2328, true), board_color(true)) > 12.0);
         assert!(contrast(shown(0, true), board_color(true)) > 14.0);
-        assert!(contrast(shown(0xff_ffff, true), board_color(true)) < 2.0, "what hides on light hides on dark");
+        assert!(
+            contrast(shown(0xff_ffff, true), board_color(true)) < 2.0,
+            "what hides on light hides on dark"
+        );
     }
 
     #[test]
     fn every_pen_is_readable_on_the_dark_board_and_keeps_its_hue() {
         for color in PENS {
             let shown = shown(color, true);
-            assert!(contrast(shown, board_color(true)) >= 4.5, "{color:06x} shows as {shown:06x}");
+            assert!(
+                contrast(shown, board_color(true)) >= 4.5,
+                "{color:06x} shows as {shown:06x}"
+            );
             let ([_, a, b], [_, c, d]) = (to_oklab(color), to_oklab(shown));
             if a.hypot(b) > 0.05 {
                 let turn = (b.atan2(a) - d.atan2(c)).abs();
@@ -113,16 +137,25 @@ mod tests {
 
     #[test]
     fn greys_keep_their_order_turned_round() {
-        let shades: Vec<f32> = (0..=8).map(|i| luminance(shown(0x1f_1f1f * i, true))).collect();
-        assert!(shades.windows(2).all(|pair| pair[0] > pair[1]), "{shades:?}");
+        let shades: Vec<f32> = (0..=8)
+            .map(|i| luminance(shown(0x1f_1f1f * i, true)))
+            .collect();
+        assert!(
+            shades.windows(2).all(|pair| pair[0] > pair[1]),
+            "{shades:?}"
+        );
     }
 
     #[test]
     fn conversion_survives() {
         for color in [0, 0xff_ffff, 0x12_3456, 0xff_0000, 0x00_ff00, 0x00_00ff] {
             let back = from_oklab(to_oklab(color));
-            let apart = |shift: u32| ((color >> shift & 255) as i32 - (back >> shift & 255) as i32).abs();
-            assert!(apart(0) <= 1 && apart(8) <= 1 && apart(16) <= 1, "{color:06x} {back:06x}");
+            let apart =
+                |shift: u32| ((color >> shift & 255) as i32 - (back >> shift & 255) as i32).abs();
+            assert!(
+                apart(0) <= 1 && apart(8) <= 1 && apart(16) <= 1,
+                "{color:06x} {back:06x}"
+            );
         }
     }
 

@@ -3,8 +3,8 @@
 //! It owns the chosen tool and the [`Viewport`], and knows neither links nor canvases. Whoever feeds it pointer samples
 //! gets the points to the surface within the same call, so that ink is as early as its event.
 
-use chalkboard_shared::cursor::{CursorState, CursorTool};
 use chalkboard_shared::board_point::UNITS_PER_PIXEL;
+use chalkboard_shared::cursor::{CursorState, CursorTool};
 use chalkboard_shared::limits::WIDTH_MAX;
 use chalkboard_shared::stroke::Nib;
 use chalkboard_shared::{BoardPoint, BoardRect, InkPoint, Rights, StrokeId, StrokeStyle};
@@ -86,8 +86,10 @@ impl Surface for Client {
     fn erase_along(&mut self, from: BoardPoint, to: BoardPoint, radius: i32) -> bool {
         let swept = BoardRect::from_corners(from, to).inflate(radius);
         let near = self.board().strokes_in(swept).into_iter();
-        let touched: Vec<StrokeId> =
-            near.filter(|stroke| touches(stroke, from, to, radius)).map(|stroke| stroke.id).collect();
+        let touched: Vec<StrokeId> = near
+            .filter(|stroke| touches(stroke, from, to, radius))
+            .map(|stroke| stroke.id)
+            .collect();
         self.erase(&touched);
         !touched.is_empty()
     }
@@ -198,7 +200,8 @@ impl Editor {
         for sample in samples {
             let purpose = self.purpose(surface.can_edit());
             let mut intents = std::mem::take(&mut self.intents);
-            self.gestures.pointer(sample, purpose, &mut |intent| intents.push(intent));
+            self.gestures
+                .pointer(sample, purpose, &mut |intent| intents.push(intent));
             for intent in intents.drain(..) {
                 self.carry_out(surface, intent);
             }
@@ -208,16 +211,30 @@ impl Editor {
         if let Some(last) = samples.iter().rev().find(|sample| is_pointing(sample)) {
             let at = self.viewport.board_point(last.x.into(), last.y.into());
             let pressed = self.work != Work::Nothing;
-            surface.set_cursor(now_ms, CursorState { at, tool: self.cursor_tool(surface.can_edit()), pressed });
+            surface.set_cursor(
+                now_ms,
+                CursorState {
+                    at,
+                    tool: self.cursor_tool(surface.can_edit()),
+                    pressed,
+                },
+            );
         }
         self.report_view(surface);
     }
 
     /// A turn of the wheel over a place, in CSS pixels.
-    pub fn wheel(&mut self, surface: &mut impl Surface, at: (f64, f64), by: (f64, f64), zoom: bool) {
+    pub fn wheel(
+        &mut self,
+        surface: &mut impl Surface,
+        at: (f64, f64),
+        by: (f64, f64),
+        zoom: bool,
+    ) {
         if zoom {
             let turn = by.1.clamp(-WHEEL_ZOOM_MAX, WHEEL_ZOOM_MAX);
-            self.viewport.zoom_by(at.0, at.1, (-turn * WHEEL_ZOOM_RATE).exp());
+            self.viewport
+                .zoom_by(at.0, at.1, (-turn * WHEEL_ZOOM_RATE).exp());
         } else {
             self.viewport.pan(-by.0, -by.1);
         }
@@ -245,12 +262,15 @@ impl Editor {
 
     /// Width of new strokes in board pixels, kept within what the protocol takes.
     pub fn set_width(&mut self, width: f32) {
-        self.width = (width * UNITS_PER_PIXEL as f32).round().clamp(1.0, f32::from(WIDTH_MAX)) as u16;
+        self.width = (width * UNITS_PER_PIXEL as f32)
+            .round()
+            .clamp(1.0, f32::from(WIDTH_MAX)) as u16;
     }
 
     /// The canvas's size in CSS pixels, and device pixels per CSS pixel.
     pub fn resize(&mut self, surface: &mut impl Surface, width: f32, height: f32, scale: f32) {
-        self.viewport.resize(width.into(), height.into(), scale.into());
+        self.viewport
+            .resize(width.into(), height.into(), scale.into());
         self.view_moved = true;
         self.report_view(surface);
     }
@@ -285,7 +305,8 @@ impl Editor {
     /// Takes back the gesture in progress.
     pub fn cancel(&mut self, surface: &mut impl Surface) {
         let mut abandoned = false;
-        self.gestures.cancel(&mut |intent| abandoned |= intent == Intent::Abandon);
+        self.gestures
+            .cancel(&mut |intent| abandoned |= intent == Intent::Abandon);
         if abandoned {
             self.carry_out(surface, Intent::Abandon);
         }
@@ -309,7 +330,11 @@ impl Editor {
 
     fn carry_out(&mut self, surface: &mut impl Surface, intent: Intent) {
         match intent {
-            Intent::Press { at, pressure, eraser } => self.press(surface, at, pressure, eraser),
+            Intent::Press {
+                at,
+                pressure,
+                eraser,
+            } => self.press(surface, at, pressure, eraser),
             Intent::Drag { at, pressure } => self.drag(surface, at, pressure),
             Intent::Release => {
                 self.flush(surface);
@@ -352,10 +377,21 @@ impl Editor {
             let erased = surface.erase_along(at, at, self.eraser_radius());
             self.work = Work::Erasing { last: at, erased };
         } else {
-            let nib = if self.tool == ToolKind::Highlighter { Nib::Highlighter } else { Nib::Pen };
-            let style = StrokeStyle { nib, color: self.color, width: self.width };
+            let nib = if self.tool == ToolKind::Highlighter {
+                Nib::Highlighter
+            } else {
+                Nib::Pen
+            };
+            let style = StrokeStyle {
+                nib,
+                color: self.color,
+                width: self.width,
+            };
             let last = InkPoint { at, pressure };
-            self.work = Work::Drawing { stroke: surface.begin_stroke(style, &[last]), last };
+            self.work = Work::Drawing {
+                stroke: surface.begin_stroke(style, &[last]),
+                last,
+            };
         }
     }
 
@@ -414,7 +450,10 @@ impl Editor {
 
 /// The sample tells where a person points.
 fn is_pointing(sample: &PointerSample) -> bool {
-    matches!(sample.phase, PointerPhase::Down | PointerPhase::Move | PointerPhase::Up)
+    matches!(
+        sample.phase,
+        PointerPhase::Down | PointerPhase::Move | PointerPhase::Up
+    )
 }
 
 #[cfg(test)]

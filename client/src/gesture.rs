@@ -85,9 +85,23 @@ pub enum Intent {
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum State {
     Idle,
-    Working { id: i32, device: PointerDevice, began_ms: f64, at: DVec2, way: f64, pressure: u8 },
-    Panning { id: i32, touch: bool, at: DVec2 },
-    Pinching { ids: [i32; 2], at: [DVec2; 2] },
+    Working {
+        id: i32,
+        device: PointerDevice,
+        began_ms: f64,
+        at: DVec2,
+        way: f64,
+        pressure: u8,
+    },
+    Panning {
+        id: i32,
+        touch: bool,
+        at: DVec2,
+    },
+    Pinching {
+        ids: [i32; 2],
+        at: [DVec2; 2],
+    },
 }
 
 /// The state machine.
@@ -101,13 +115,22 @@ pub struct Gestures {
 
 impl Default for Gestures {
     fn default() -> Self {
-        Self { state: State::Idle, pen_seen: false, pen_ms: f64::NEG_INFINITY }
+        Self {
+            state: State::Idle,
+            pen_seen: false,
+            pen_ms: f64::NEG_INFINITY,
+        }
     }
 }
 
 impl Gestures {
     /// Takes one sample; `emit` gets what it means, in order.
-    pub fn pointer(&mut self, sample: &PointerSample, purpose: Purpose, emit: &mut impl FnMut(Intent)) {
+    pub fn pointer(
+        &mut self,
+        sample: &PointerSample,
+        purpose: Purpose,
+        emit: &mut impl FnMut(Intent),
+    ) {
         let at = DVec2::new(sample.x.into(), sample.y.into());
         if !at.is_finite() {
             return;
@@ -144,7 +167,13 @@ impl Gestures {
         matches!(self.state, State::Panning { .. } | State::Pinching { .. })
     }
 
-    fn down(&mut self, sample: &PointerSample, at: DVec2, purpose: Purpose, emit: &mut impl FnMut(Intent)) {
+    fn down(
+        &mut self,
+        sample: &PointerSample,
+        at: DVec2,
+        purpose: Purpose,
+        emit: &mut impl FnMut(Intent),
+    ) {
         let touch = sample.device == PointerDevice::Touch;
         match self.state {
             State::Idle => self.start(sample, at, purpose, emit),
@@ -153,20 +182,39 @@ impl Gestures {
                 emit(Intent::Release);
                 self.start(sample, at, purpose, emit);
             }
-            State::Working { id, device: PointerDevice::Touch, began_ms, at: first, way, .. } => {
+            State::Working {
+                id,
+                device: PointerDevice::Touch,
+                began_ms,
+                at: first,
+                way,
+                ..
+            } => {
                 if sample.device == PointerDevice::Pen {
                     emit(Intent::Abandon);
                     self.start(sample, at, purpose, emit);
                 } else if touch && is_early(sample.time_ms - began_ms, way) {
                     emit(Intent::Abandon);
                     emit(Intent::Grab);
-                    self.state = State::Pinching { ids: [id, sample.id], at: [first, at] };
+                    self.state = State::Pinching {
+                        ids: [id, sample.id],
+                        at: [first, at],
+                    };
                 }
             }
-            State::Panning { id, touch: true, at: first } if touch && id != sample.id => {
-                self.state = State::Pinching { ids: [id, sample.id], at: [first, at] };
+            State::Panning {
+                id,
+                touch: true,
+                at: first,
+            } if touch && id != sample.id => {
+                self.state = State::Pinching {
+                    ids: [id, sample.id],
+                    at: [first, at],
+                };
             }
-            State::Panning { touch: true, .. } | State::Pinching { .. } if sample.device == PointerDevice::Pen => {
+            State::Panning { touch: true, .. } | State::Pinching { .. }
+                if sample.device == PointerDevice::Pen =>
+            {
                 emit(Intent::Rest);
                 self.start(sample, at, purpose, emit);
             }
@@ -178,7 +226,13 @@ impl Gestures {
         }
     }
 
-    fn start(&mut self, sample: &PointerSample, at: DVec2, purpose: Purpose, emit: &mut impl FnMut(Intent)) {
+    fn start(
+        &mut self,
+        sample: &PointerSample,
+        at: DVec2,
+        purpose: Purpose,
+        emit: &mut impl FnMut(Intent),
+    ) {
         self.state = State::Idle;
         let touch = sample.device == PointerDevice::Touch;
         if touch && sample.time_ms - self.pen_ms < PEN_NEAR_MS {
@@ -186,26 +240,53 @@ impl Gestures {
         }
         let pans = match sample.button {
             MIDDLE => true,
-            0 | PEN_ERASER => purpose == Purpose::Pan || touch && (self.pen_seen || purpose == Purpose::Nothing),
+            0 | PEN_ERASER => {
+                purpose == Purpose::Pan || touch && (self.pen_seen || purpose == Purpose::Nothing)
+            }
             _ => return,
         };
         if pans {
-            self.state = State::Panning { id: sample.id, touch, at };
+            self.state = State::Panning {
+                id: sample.id,
+                touch,
+                at,
+            };
             emit(Intent::Grab);
         } else if purpose == Purpose::Work {
-            let (id, device, began_ms, pressure) = (sample.id, sample.device, sample.time_ms, pressure(sample));
-            self.state = State::Working { id, device, began_ms, at, way: 0.0, pressure };
-            emit(Intent::Press { at, pressure, eraser: sample.button == PEN_ERASER });
+            let (id, device, began_ms, pressure) =
+                (sample.id, sample.device, sample.time_ms, pressure(sample));
+            self.state = State::Working {
+                id,
+                device,
+                began_ms,
+                at,
+                way: 0.0,
+                pressure,
+            };
+            emit(Intent::Press {
+                at,
+                pressure,
+                eraser: sample.button == PEN_ERASER,
+            });
         }
     }
 
     fn moved(&mut self, sample: &PointerSample, now_at: DVec2, emit: &mut impl FnMut(Intent)) {
         match &mut self.state {
-            State::Working { id, at, way, pressure: last, .. } if *id == sample.id => {
+            State::Working {
+                id,
+                at,
+                way,
+                pressure: last,
+                ..
+            } if *id == sample.id => {
                 *way += at.distance(now_at);
                 *at = now_at;
                 *last = pressure(sample);
-                emit(Intent::Drag { at: now_at, pressure: *last });
+                emit(Intent::Drag {
+                    at: now_at,
+                    pressure: *last,
+                });
             }
             State::Panning { id, at, .. } if *id == sample.id => {
                 let by = now_at - *at;
@@ -213,21 +294,42 @@ impl Gestures {
                 emit(Intent::Pan { by });
             }
             State::Pinching { ids, at } => {
-                let Some(finger) = ids.iter().position(|id| *id == sample.id) else { return };
+                let Some(finger) = ids.iter().position(|id| *id == sample.id) else {
+                    return;
+                };
                 let before = *at;
                 at[finger] = now_at;
                 let apart = |at: [DVec2; 2]| at[0].distance(at[1]).max(PINCH_MIN);
                 let middle = |at: [DVec2; 2]| (at[0] + at[1]) / 2.0;
-                emit(Intent::Pinch { from: middle(before), to: middle(*at), factor: apart(*at) / apart(before) });
+                emit(Intent::Pinch {
+                    from: middle(before),
+                    to: middle(*at),
+                    factor: apart(*at) / apart(before),
+                });
             }
-            State::Idle if sample.device != PointerDevice::Touch => emit(Intent::Hover { at: now_at }),
+            State::Idle if sample.device != PointerDevice::Touch => {
+                emit(Intent::Hover { at: now_at })
+            }
             State::Idle | State::Working { .. } | State::Panning { .. } => {}
         }
     }
 
-    fn up(&mut self, sample: &PointerSample, now_at: DVec2, cancelled: bool, emit: &mut impl FnMut(Intent)) {
+    fn up(
+        &mut self,
+        sample: &PointerSample,
+        now_at: DVec2,
+        cancelled: bool,
+        emit: &mut impl FnMut(Intent),
+    ) {
         match self.state {
-            State::Working { id, began_ms, way, at, pressure, .. } if id == sample.id => {
+            State::Working {
+                id,
+                began_ms,
+                way,
+                at,
+                pressure,
+                ..
+            } if id == sample.id => {
                 self.state = State::Idle;
                 // What was drawn for a while is kept even where the system takes the pointer away.
                 if cancelled && is_early(sample.time_ms - began_ms, way) {
@@ -236,7 +338,10 @@ impl Gestures {
                 }
                 if !cancelled && at != now_at {
                     // Lifted pens report no pressure; the line ends as wide as it was.
-                    emit(Intent::Drag { at: now_at, pressure });
+                    emit(Intent::Drag {
+                        at: now_at,
+                        pressure,
+                    });
                 }
                 emit(Intent::Release);
             }
@@ -245,9 +350,15 @@ impl Gestures {
                 emit(Intent::Rest);
             }
             State::Pinching { ids, at } => {
-                let Some(lifted) = ids.iter().position(|id| *id == sample.id) else { return };
+                let Some(lifted) = ids.iter().position(|id| *id == sample.id) else {
+                    return;
+                };
                 let left = 1 - lifted;
-                self.state = State::Panning { id: ids[left], touch: true, at: at[left] };
+                self.state = State::Panning {
+                    id: ids[left],
+                    touch: true,
+                    at: at[left],
+                };
             }
             State::Idle | State::Working { .. } | State::Panning { .. } => {}
         }
@@ -280,8 +391,23 @@ mod tests {
         DVec2::new(x, y)
     }
 
-    fn sample(id: i32, phase: PointerPhase, device: PointerDevice, x: f32, time_ms: f64) -> PointerSample {
-        PointerSample { id, phase, device, x, y: 0.0, pressure: 0.5, button: 0, time_ms }
+    fn sample(
+        id: i32,
+        phase: PointerPhase,
+        device: PointerDevice,
+        x: f32,
+        time_ms: f64,
+    ) -> PointerSample {
+        PointerSample {
+            id,
+            phase,
+            device,
+            x,
+            y: 0.0,
+            pressure: 0.5,
+            button: 0,
+            time_ms,
+        }
     }
 
     /// Feeds samples with the working purpose.
@@ -314,11 +440,22 @@ mod tests {
         assert_eq!(
             intents,
             [
-                Intent::Press { at: at(100.0, 0.0), pressure: 128, eraser: false },
-                Intent::Drag { at: at(104.0, 0.0), pressure: 128 },
+                Intent::Press {
+                    at: at(100.0, 0.0),
+                    pressure: 128,
+                    eraser: false
+                },
+                Intent::Drag {
+                    at: at(104.0, 0.0),
+                    pressure: 128
+                },
                 Intent::Abandon,
                 Intent::Grab,
-                Intent::Pinch { from: at(152.0, 0.0), to: at(200.0, 0.0), factor: 2.0 },
+                Intent::Pinch {
+                    from: at(152.0, 0.0),
+                    to: at(200.0, 0.0),
+                    factor: 2.0
+                },
                 Intent::Pan { by: at(4.0, 0.0) },
                 Intent::Rest,
             ]
@@ -350,9 +487,18 @@ mod tests {
             sample(1, Move, Touch, 55.0, 110.0),
             sample(1, Up, Touch, 55.0, 120.0),
         ];
-        assert_eq!(check(&mut gestures, &palm), [Intent::Hover { at: at(10.0, 0.0) }]);
-        let finger = [sample(2, Down, Touch, 50.0, 5000.0), sample(2, Move, Touch, 55.0, 5010.0)];
-        assert_eq!(check(&mut gestures, &finger), [Intent::Grab, Intent::Pan { by: at(5.0, 0.0) }]);
+        assert_eq!(
+            check(&mut gestures, &palm),
+            [Intent::Hover { at: at(10.0, 0.0) }]
+        );
+        let finger = [
+            sample(2, Down, Touch, 50.0, 5000.0),
+            sample(2, Move, Touch, 55.0, 5010.0),
+        ];
+        assert_eq!(
+            check(&mut gestures, &finger),
+            [Intent::Grab, Intent::Pan { by: at(5.0, 0.0) }]
+        );
         let pen = check(&mut gestures, &[sample(9, Down, Pen, 10.0, 5020.0)]);
         assert_eq!(pen[0], Intent::Rest);
         assert!(matches!(pen[1], Intent::Press { .. }), "the pen takes over");
@@ -361,7 +507,13 @@ mod tests {
     #[test]
     fn a_palm_that_lands_before_the_pen_leaves_no_ink() {
         let mut gestures = Gestures::default();
-        let intents = check(&mut gestures, &[sample(1, Down, Touch, 0.0, 0.0), sample(2, Down, Pen, 90.0, 900.0)]);
+        let intents = check(
+            &mut gestures,
+            &[
+                sample(1, Down, Touch, 0.0, 0.0),
+                sample(2, Down, Pen, 90.0, 900.0),
+            ],
+        );
         assert_eq!(intents[1], Intent::Abandon);
         assert!(matches!(intents[2], Intent::Press { .. }));
     }
@@ -371,7 +523,10 @@ mod tests {
         let press = |button: i8, purpose: Purpose| {
             let mut gestures = Gestures::default();
             let mut intents = Vec::new();
-            let sample = PointerSample { button, ..sample(1, Down, Mouse, 0.0, 0.0) };
+            let sample = PointerSample {
+                button,
+                ..sample(1, Down, Mouse, 0.0, 0.0)
+            };
             gestures.pointer(&sample, purpose, &mut |intent| intents.push(intent));
             intents
         };
@@ -380,7 +535,10 @@ mod tests {
         assert_eq!(press(2, Purpose::Work), []);
         assert_eq!(press(0, Purpose::Pan), [Intent::Grab]);
         assert_eq!(press(0, Purpose::Nothing), []);
-        assert!(matches!(press(5, Purpose::Work)[..], [Intent::Press { eraser: true, .. }]));
+        assert!(matches!(
+            press(5, Purpose::Work)[..],
+            [Intent::Press { eraser: true, .. }]
+        ));
     }
 
     #[test]

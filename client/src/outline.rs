@@ -35,7 +35,11 @@ pub enum PathStep {
 
 /// Writes a whole stroke's outline into `out`, which is cleared first. `None` for a stroke without points, else the
 /// board point that the steps are relative to.
-pub fn trace(points: &[InkPoint], style: StrokeStyle, out: &mut Vec<PathStep>) -> Option<BoardPoint> {
+pub fn trace(
+    points: &[InkPoint],
+    style: StrokeStyle,
+    out: &mut Vec<PathStep>,
+) -> Option<BoardPoint> {
     out.clear();
     let mut ink = LiveOutline::new(style);
     ink.push(points);
@@ -63,7 +67,11 @@ const LOT: usize = 32;
 impl LiveOutline {
     /// A stroke without points yet.
     pub fn new(style: StrokeStyle) -> Self {
-        Self { spine: Spine::new(style), tracer: Tracer::default(), given: None }
+        Self {
+            spine: Spine::new(style),
+            tracer: Tracer::default(),
+            given: None,
+        }
     }
 
     /// Adds points.
@@ -90,9 +98,16 @@ impl LiveOutline {
         if let Some(middle) = from {
             self.tracer.push(middle);
         }
-        points[self.first_open()..=settled].iter().for_each(|p| self.tracer.push(*p));
-        self.tracer.push(points[settled].middle(&points[settled + 1]));
-        let joint = if from.is_some() { Joint::Through } else { Joint::End };
+        points[self.first_open()..=settled]
+            .iter()
+            .for_each(|p| self.tracer.push(*p));
+        self.tracer
+            .push(points[settled].middle(&points[settled + 1]));
+        let joint = if from.is_some() {
+            Joint::Through
+        } else {
+            Joint::End
+        };
         self.tracer.trace(joint, Joint::Through, out);
         self.given = Some(settled);
         true
@@ -105,15 +120,21 @@ impl LiveOutline {
         if let Some(middle) = from {
             self.tracer.push(middle);
         }
-        self.spine.for_each_from(self.first_open(), |p| self.tracer.push(p));
-        let joint = if from.is_some() { Joint::Through } else { Joint::End };
+        self.spine
+            .for_each_from(self.first_open(), |p| self.tracer.push(p));
+        let joint = if from.is_some() {
+            Joint::Through
+        } else {
+            Joint::End
+        };
         self.tracer.trace(joint, Joint::End, out);
     }
 
     /// Where the part that is not given out begins: between two spine points.
     fn start(&self) -> Option<spine::SpinePoint> {
         let points = self.spine.points();
-        self.given.map(|given| points[given].middle(&points[given + 1]))
+        self.given
+            .map(|given| points[given].middle(&points[given + 1]))
     }
 
     fn first_open(&self) -> usize {
@@ -124,7 +145,9 @@ impl LiveOutline {
 /// Thins points out to a plain line for views in which ink is a pixel wide: every point at least `spacing` (1/16 px)
 /// from the last one kept, and the last. Calls `keep` for each.
 pub fn thin_out(points: &[InkPoint], spacing: i32, mut keep: impl FnMut(BoardPoint)) {
-    let Some((first, rest)) = points.split_first() else { return };
+    let Some((first, rest)) = points.split_first() else {
+        return;
+    };
     let mut last = first.at;
     keep(last);
     for (i, point) in rest.iter().enumerate() {

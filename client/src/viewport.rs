@@ -45,7 +45,13 @@ pub struct DeviceView {
 
 impl Default for Viewport {
     fn default() -> Self {
-        Self { origin: DVec2::ZERO, zoom: 1.0, size: DVec2::new(1.0, 1.0), scale: 1.0, sized: false }
+        Self {
+            origin: DVec2::ZERO,
+            zoom: 1.0,
+            size: DVec2::new(1.0, 1.0),
+            scale: 1.0,
+            sized: false,
+        }
     }
 }
 
@@ -148,20 +154,28 @@ impl Viewport {
 
     /// What of the board is in view.
     pub fn visible(&self) -> BoardRect {
-        BoardRect::from_corners(point(self.origin), point(self.origin + self.size / self.zoom))
+        BoardRect::from_corners(
+            point(self.origin),
+            point(self.origin + self.size / self.zoom),
+        )
     }
 
     /// The transform for drawing.
     pub fn device(&self) -> DeviceView {
         let density = self.zoom * self.scale;
         let offset = (self.origin * density).round();
-        DeviceView { density, left: offset.x, top: offset.y }
+        DeviceView {
+            density,
+            left: offset.x,
+            top: offset.y,
+        }
     }
 
     /// The middle of the view stays on the board: beyond it nobody finds back, and numbers stay small.
     fn keep_in_world(&mut self) {
         let half = self.size / (2.0 * self.zoom);
-        self.origin = (self.origin + half).clamp(DVec2::splat(-WORLD_EDGE), DVec2::splat(WORLD_EDGE)) - half;
+        self.origin =
+            (self.origin + half).clamp(DVec2::splat(-WORLD_EDGE), DVec2::splat(WORLD_EDGE)) - half;
     }
 }
 
@@ -184,7 +198,9 @@ fn pixels(at: BoardPoint) -> DVec2 {
 }
 
 fn point(at: DVec2) -> BoardPoint {
-    let unit = |v: f64| ((v * f64::from(UNITS_PER_PIXEL)).round() as i32).clamp(-COORDINATE_MAX, COORDINATE_MAX);
+    let unit = |v: f64| {
+        ((v * f64::from(UNITS_PER_PIXEL)).round() as i32).clamp(-COORDINATE_MAX, COORDINATE_MAX)
+    };
     BoardPoint::new(unit(at.x), unit(at.y))
 }
 
@@ -229,7 +245,10 @@ mod tests {
     #[test]
     fn fitting_shows_all_of_a_rectangle_with_its_margin() {
         let mut view = view();
-        let rect = BoardRect::from_corners(BoardPoint::new(-16_000, 320), BoardPoint::new(480_000, 90_000));
+        let rect = BoardRect::from_corners(
+            BoardPoint::new(-16_000, 320),
+            BoardPoint::new(480_000, 90_000),
+        );
         view.fit(rect, 50.0, 1.0);
         let (left, top) = view.to_screen(-1000.0, 20.0);
         let (right, bottom) = view.to_screen(30_000.0, 5625.0);

@@ -15,7 +15,10 @@ struct Paper {
 }
 
 fn stroke_id(number: u32) -> StrokeId {
-    StrokeId(OpId { actor: ActorId(1), counter: number })
+    StrokeId(OpId {
+        actor: ActorId(1),
+        counter: number,
+    })
 }
 
 impl Surface for Paper {
@@ -25,12 +28,19 @@ impl Surface for Paper {
 
     fn begin_stroke(&mut self, style: StrokeStyle, points: &[InkPoint]) -> StrokeId {
         self.strokes += 1;
-        self.log.push(format!("begin {:?} {} at {},{}", style.nib, style.width / 16, points[0].at.x / 16, points[0].at.y / 16));
+        self.log.push(format!(
+            "begin {:?} {} at {},{}",
+            style.nib,
+            style.width / 16,
+            points[0].at.x / 16,
+            points[0].at.y / 16
+        ));
         stroke_id(self.strokes)
     }
 
     fn extend_stroke(&mut self, stroke: StrokeId, points: &[InkPoint]) {
-        self.log.push(format!("extend {} by {}", stroke.0.counter, points.len()));
+        self.log
+            .push(format!("extend {} by {}", stroke.0.counter, points.len()));
     }
 
     fn finish_stroke(&mut self, stroke: StrokeId) {
@@ -50,7 +60,12 @@ impl Surface for Paper {
     }
 
     fn erase_along(&mut self, from: BoardPoint, to: BoardPoint, radius: i32) -> bool {
-        self.log.push(format!("erase {} to {} radius {}", from.x / 16, to.x / 16, radius / 16));
+        self.log.push(format!(
+            "erase {} to {} radius {}",
+            from.x / 16,
+            to.x / 16,
+            radius / 16
+        ));
         self.under_eraser
     }
 
@@ -75,14 +90,26 @@ fn editor(paper: &mut Paper) -> Editor {
 }
 
 fn sample(phase: PointerPhase, x: f32, y: f32) -> PointerSample {
-    PointerSample { id: 1, phase, device: PointerDevice::Mouse, x, y, pressure: 0.5, button: 0, time_ms: 0.0 }
+    PointerSample {
+        id: 1,
+        phase,
+        device: PointerDevice::Mouse,
+        x,
+        y,
+        pressure: 0.5,
+        button: 0,
+        time_ms: 0.0,
+    }
 }
 
 /// Draws, one event a list of places; the first begins and the last ends the gesture.
 fn stroke(editor: &mut Editor, paper: &mut Paper, places: &[(f32, f32)]) {
     let (first, last) = (places[0], places[places.len() - 1]);
     editor.pointer(paper, 0.0, &[sample(PointerPhase::Down, first.0, first.1)]);
-    let moves: Vec<_> = places[1..].iter().map(|p| sample(PointerPhase::Move, p.0, p.1)).collect();
+    let moves: Vec<_> = places[1..]
+        .iter()
+        .map(|p| sample(PointerPhase::Move, p.0, p.1))
+        .collect();
     editor.pointer(paper, 0.0, &moves);
     editor.pointer(paper, 0.0, &[sample(PointerPhase::Up, last.0, last.1)]);
 }
@@ -91,9 +118,25 @@ fn stroke(editor: &mut Editor, paper: &mut Paper, places: &[(f32, f32)]) {
 fn coalesced_samples_arrive_in_one_piece_without_duplicates() {
     let mut paper = Paper::default();
     let mut editor = editor(&mut paper);
-    stroke(&mut editor, &mut paper, &[(10.0, 20.0), (11.0, 20.0), (11.0, 20.0), (12.5, 20.0), (14.0, 20.0)]);
-    assert_eq!(paper.log, ["begin Pen 4 at 10,20", "extend 1 by 3", "finish 1"]);
-    assert_eq!(paper.cursor.map(|c| (c.at, c.tool, c.pressed)), Some((BoardPoint::new(224, 320), CursorTool::Pen, false)));
+    stroke(
+        &mut editor,
+        &mut paper,
+        &[
+            (10.0, 20.0),
+            (11.0, 20.0),
+            (11.0, 20.0),
+            (12.5, 20.0),
+            (14.0, 20.0),
+        ],
+    );
+    assert_eq!(
+        paper.log,
+        ["begin Pen 4 at 10,20", "extend 1 by 3", "finish 1"]
+    );
+    assert_eq!(
+        paper.cursor.map(|c| (c.at, c.tool, c.pressed)),
+        Some((BoardPoint::new(224, 320), CursorTool::Pen, false))
+    );
 }
 
 #[test]
@@ -117,13 +160,19 @@ fn the_eraser_keeps_its_size_on_the_screen_and_makes_one_step() {
     paper.log.clear();
     stroke(&mut editor, &mut paper, &[(10.0, 0.0), (20.0, 0.0)]);
     assert_eq!(paper.log.len(), 4, "{:?}", paper.log);
-    assert_eq!((paper.log[0].as_str(), paper.log[3].as_str()), ("gesture", "end"));
+    assert_eq!(
+        (paper.log[0].as_str(), paper.log[3].as_str()),
+        ("gesture", "end")
+    );
     assert!(paper.log[2].ends_with("radius 20"), "{:?}", paper.log);
 }
 
 #[test]
 fn escape_takes_back_what_the_gesture_did() {
-    let mut paper = Paper { under_eraser: true, ..Paper::default() };
+    let mut paper = Paper {
+        under_eraser: true,
+        ..Paper::default()
+    };
     let mut editor = editor(&mut paper);
     editor.pointer(&mut paper, 0.0, &[sample(PointerPhase::Down, 0.0, 0.0)]);
     editor.cancel(&mut paper);
@@ -137,7 +186,10 @@ fn escape_takes_back_what_the_gesture_did() {
 
 #[test]
 fn a_view_link_draws_nothing_and_still_pans() {
-    let mut paper = Paper { view_only: true, ..Paper::default() };
+    let mut paper = Paper {
+        view_only: true,
+        ..Paper::default()
+    };
     let mut editor = editor(&mut paper);
     let before = editor.viewport().visible();
     stroke(&mut editor, &mut paper, &[(0.0, 0.0), (50.0, 0.0)]);
@@ -169,17 +221,38 @@ fn the_held_space_bar_pans_and_the_tool_comes_back() {
 fn changing_the_tool_keeps_the_stroke_in_progress() {
     let mut paper = Paper::default();
     let mut editor = editor(&mut paper);
-    editor.pointer(&mut paper, 0.0, &[sample(PointerPhase::Down, 0.0, 0.0), sample(PointerPhase::Move, 9.0, 0.0)]);
+    editor.pointer(
+        &mut paper,
+        0.0,
+        &[
+            sample(PointerPhase::Down, 0.0, 0.0),
+            sample(PointerPhase::Move, 9.0, 0.0),
+        ],
+    );
     editor.select_tool(&mut paper, ToolKind::Eraser);
-    editor.pointer(&mut paper, 0.0, &[sample(PointerPhase::Move, 30.0, 0.0), sample(PointerPhase::Up, 30.0, 0.0)]);
-    assert_eq!(paper.log, ["begin Pen 4 at 0,0", "extend 1 by 1", "finish 1"]);
+    editor.pointer(
+        &mut paper,
+        0.0,
+        &[
+            sample(PointerPhase::Move, 30.0, 0.0),
+            sample(PointerPhase::Up, 30.0, 0.0),
+        ],
+    );
+    assert_eq!(
+        paper.log,
+        ["begin Pen 4 at 0,0", "extend 1 by 1", "finish 1"]
+    );
 }
 
 #[test]
 fn a_pinch_keeps_what_is_between_the_fingers_there() {
     let mut paper = Paper::default();
     let mut editor = editor(&mut paper);
-    let finger = |id: i32, phase: PointerPhase, x: f32, y: f32| PointerSample { id, device: PointerDevice::Touch, ..sample(phase, x, y) };
+    let finger = |id: i32, phase: PointerPhase, x: f32, y: f32| PointerSample {
+        id,
+        device: PointerDevice::Touch,
+        ..sample(phase, x, y)
+    };
     let under = editor.viewport().to_board(150.0, 100.0);
     let samples = [
         finger(1, PointerPhase::Down, 100.0, 100.0),

@@ -56,12 +56,22 @@ impl Tracer {
         for i in 1..last {
             let (before, after) = (direction(&points, i - 1), direction(&points, i));
             if before.dot(after) < SHARP {
-                self.run(&points[from..=i], if from == 0 { start } else { Joint::End }, Joint::End, out);
+                self.run(
+                    &points[from..=i],
+                    if from == 0 { start } else { Joint::End },
+                    Joint::End,
+                    out,
+                );
                 from = i;
             }
         }
         if !points.is_empty() {
-            self.run(&points[from..], if from == 0 { start } else { Joint::End }, end, out);
+            self.run(
+                &points[from..],
+                if from == 0 { start } else { Joint::End },
+                end,
+                out,
+            );
         }
         self.points = points;
     }
@@ -75,13 +85,17 @@ impl Tracer {
         }
         let right = &mut self.right;
         right.clear();
-        let mut side = |out: &mut Vec<PathStep>, control: Option<(Vec2, Vec2)>, at: Vec2, offset: Vec2| {
-            out.push(match control {
-                Some((q, bend)) => PathStep::Quad(q + bend, at + offset),
-                None => PathStep::Line(at + offset),
-            });
-            right.push(Knot { control: control.map(|(q, bend)| q - bend), at: at - offset });
-        };
+        let mut side =
+            |out: &mut Vec<PathStep>, control: Option<(Vec2, Vec2)>, at: Vec2, offset: Vec2| {
+                out.push(match control {
+                    Some((q, bend)) => PathStep::Quad(q + bend, at + offset),
+                    None => PathStep::Line(at + offset),
+                });
+                right.push(Knot {
+                    control: control.map(|(q, bend)| q - bend),
+                    at: at - offset,
+                });
+            };
 
         let mut normal = direction(points, 0).perp();
         let first_offset = normal * points[0].radius;
@@ -93,7 +107,11 @@ impl Tracer {
         for i in 1..last {
             let next = direction(points, i).perp();
             let bend = (normal + next) * (points[i].radius / (1.0 + normal.dot(next)));
-            let goal = if i + 1 == last && end == Joint::Through { points[last] } else { points[i].middle(&points[i + 1]) };
+            let goal = if i + 1 == last && end == Joint::Through {
+                points[last]
+            } else {
+                points[i].middle(&points[i + 1])
+            };
             side(out, Some((points[i].at, bend)), goal.at, next * goal.radius);
             normal = next;
         }
@@ -104,7 +122,11 @@ impl Tracer {
         cap(tip.at, normal * tip.radius, out);
         // Back on the other side: each knot's curve leads to the place before it.
         for i in (0..right.len()).rev() {
-            let to = if i == 0 { points[0].at - first_offset } else { right[i - 1].at };
+            let to = if i == 0 {
+                points[0].at - first_offset
+            } else {
+                right[i - 1].at
+            };
             out.push(match right[i].control {
                 Some(control) => PathStep::Quad(control, to),
                 None => PathStep::Line(to),
@@ -120,7 +142,10 @@ fn direction(points: &[SpinePoint], i: usize) -> Vec2 {
 }
 
 /// cos and tan of an eighth of a turn, and of half of it: a half circle in four curves, true to 0.3 %.
-const EIGHTH: Vec2 = Vec2::new(core::f32::consts::FRAC_1_SQRT_2, -core::f32::consts::FRAC_1_SQRT_2);
+const EIGHTH: Vec2 = Vec2::new(
+    core::f32::consts::FRAC_1_SQRT_2,
+    -core::f32::consts::FRAC_1_SQRT_2,
+);
 const TAN_SIXTEENTH: f32 = 0.414_213_57;
 
 /// A half circle about `center` from `center + offset` to `center - offset`, through the direction whose

@@ -33,7 +33,11 @@ impl SpinePoint {
     /// Half way to another.
     pub(super) fn middle(&self, other: &Self) -> Self {
         let half = |a: f32, b: f32| (a + b) * 0.5;
-        Self { at: (self.at + other.at) * 0.5, radius: half(self.radius, other.radius), run: half(self.run, other.run) }
+        Self {
+            at: (self.at + other.at) * 0.5,
+            radius: half(self.radius, other.radius),
+            run: half(self.run, other.run),
+        }
     }
 }
 
@@ -101,8 +105,16 @@ impl Spine {
             self.origin = Some(point.at);
             self.raw = Vec2::ZERO;
             self.smooth = Vec2::ZERO;
-            self.pressure = if self.measured { f32::from(point.pressure) / 255.0 } else { 0.5 };
-            self.points.push(SpinePoint { at: Vec2::ZERO, radius: self.radius(), run: 0.0 });
+            self.pressure = if self.measured {
+                f32::from(point.pressure) / 255.0
+            } else {
+                0.5
+            };
+            self.points.push(SpinePoint {
+                at: Vec2::ZERO,
+                radius: self.radius(),
+                run: 0.0,
+            });
             return;
         }
         let raw = self.local(point.at);
@@ -119,14 +131,18 @@ impl Spine {
             self.pressure += (0.78 - 0.62 * speed - self.pressure) * rate;
         }
         // Long steps are exact for their length; short ones are mostly the device's grid and a hand's tremble.
-        let trust = 0.42 + 0.45 * step / (step + 6.0 + 2.0 * width);
+        let trust = 0.34 + 0.64 * step / (step + 3.0 + width);
         self.smooth += (raw - self.smooth) * trust;
         let radius = self.radius();
         if let Some(last) = self.points.last() {
             let way = self.smooth.distance(last.at);
             if way >= spacing(radius) {
                 let run = last.run + way;
-                self.points.push(SpinePoint { at: self.smooth, radius, run });
+                self.points.push(SpinePoint {
+                    at: self.smooth,
+                    radius,
+                    run,
+                });
             }
         }
     }
@@ -135,20 +151,28 @@ impl Spine {
         let origin = self.origin.unwrap_or(at);
         let unit = UNITS_PER_PIXEL as f32;
         // Differences of legal coordinates fit an i32; as integers they keep their precision far from the middle.
-        Vec2::new(at.x.wrapping_sub(origin.x) as f32 / unit, at.y.wrapping_sub(origin.y) as f32 / unit)
+        Vec2::new(
+            at.x.wrapping_sub(origin.x) as f32 / unit,
+            at.y.wrapping_sub(origin.y) as f32 / unit,
+        )
     }
 
     fn radius(&self) -> f32 {
         if self.constant {
             return self.radius_max;
         }
-        let eased = (self.pressure * core::f32::consts::FRAC_PI_2).sin();
+        // A light hand is common, a heavy one rare: most of the range belongs to the light half.
+        let eased = self.pressure * (1.6 - 0.6 * self.pressure);
         self.radius_max * (THINNEST + (1.0 - THINNEST) * eased)
     }
 
     /// Way from the line's end over which it tapers: only where pressure is made up, real pens lift by themselves.
     fn taper(&self) -> f32 {
-        if self.constant || self.measured { 0.0 } else { self.radius_max * 4.0 }
+        if self.constant || self.measured {
+            0.0
+        } else {
+            self.radius_max * 3.0
+        }
     }
 
     /// The last of [`Spine::points`] that further samples, and the taper, will never change.
@@ -156,7 +180,9 @@ impl Spine {
         if self.count < HEAD {
             return 0;
         }
-        let Some(last) = self.points.last() else { return 0 };
+        let Some(last) = self.points.last() else {
+            return 0;
+        };
         let open = last.run - self.taper();
         // The tail replaces the last point and the one before is needed to bend towards it.
         let mut settled = self.points.len().saturating_sub(4);
@@ -168,12 +194,18 @@ impl Spine {
 
     /// Visits the line from a point on to where the pointer is, tapered.
     pub(super) fn for_each_from(&self, first: usize, mut visit: impl FnMut(SpinePoint)) {
-        let Some(last) = self.points.last() else { return };
+        let Some(last) = self.points.last() else {
+            return;
+        };
         let radius = last.radius;
         let gap = self.raw.distance(last.at);
         let total = last.run + gap;
         if self.points.len() == 1 && gap < radius * 0.5 {
-            let radius = if self.constant || self.measured { radius } else { self.radius_max * DOT };
+            let radius = if self.constant || self.measured {
+                radius
+            } else {
+                self.radius_max * DOT
+            };
             visit(SpinePoint { radius, ..*last });
             return;
         }
@@ -182,15 +214,21 @@ impl Spine {
             let left = total - p.run;
             if left < taper {
                 let t = left / taper;
-                p.radius *= 0.45 + 0.55 * t * (2.0 - t);
+                p.radius *= 0.55 + 0.45 * t * (2.0 - t);
             }
             p
         };
         // A last point that the tail all but falls on would only bend the end.
         let dropped = usize::from(self.points.len() > 1 && gap < spacing(radius) * 0.5);
         let kept = self.points.len() - dropped;
-        self.points[first.min(kept)..kept].iter().for_each(|p| visit(tapered(*p)));
-        visit(tapered(SpinePoint { at: self.raw, radius, run: total }));
+        self.points[first.min(kept)..kept]
+            .iter()
+            .for_each(|p| visit(tapered(*p)));
+        visit(tapered(SpinePoint {
+            at: self.raw,
+            radius,
+            run: total,
+        }));
     }
 }
 

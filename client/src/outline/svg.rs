@@ -45,13 +45,20 @@ struct Fixed {
 impl Fixed {
     fn of(at: Vec2) -> Self {
         // A cast saturates and takes NaN for 0; neither comes from legal ink.
-        Self { x: (f64::from(at.x) * 1000.0).round() as i64, y: (f64::from(at.y) * 1000.0).round() as i64 }
+        Self {
+            x: (f64::from(at.x) * 1000.0).round() as i64,
+            y: (f64::from(at.y) * 1000.0).round() as i64,
+        }
     }
 }
 
 fn pair(to: Fixed, from: Fixed, after_letter: bool, out: &mut String) {
     let (x, y) = (to.x.saturating_sub(from.x), to.y.saturating_sub(from.y));
-    if after_letter { number(x, out) } else { number_after(x, out) }
+    if after_letter {
+        number(x, out)
+    } else {
+        number_after(x, out)
+    }
     number_after(y, out);
 }
 
@@ -91,7 +98,9 @@ fn digits(mut value: u64, places_min: usize, out: &mut String) {
         buffer[start] = b'0' + (value % 10) as u8;
         value /= 10;
     }
-    buffer[start..].iter().for_each(|digit| out.push(char::from(*digit)));
+    buffer[start..]
+        .iter()
+        .for_each(|digit| out.push(char::from(*digit)));
 }
 
 #[cfg(test)]
@@ -113,10 +122,22 @@ mod tests {
 
     #[test]
     fn relative_steps_do_not_drift() {
-        let steps: Vec<PathStep> = (0..2000).map(|i| PathStep::Line(Vec2::splat(i as f32 / 3.0))).collect();
+        let steps: Vec<PathStep> = (0..2000)
+            .map(|i| PathStep::Line(Vec2::splat(i as f32 / 3.0)))
+            .collect();
         let mut text = String::new();
         write_path(&steps, &mut text);
-        let sum: f64 = text.split('l').skip(1).map(|pair| pair.split(' ').next().expect("x").parse::<f64>().expect("number")).sum();
+        let sum: f64 = text
+            .split('l')
+            .skip(1)
+            .map(|pair| {
+                pair.split(' ')
+                    .next()
+                    .expect("x")
+                    .parse::<f64>()
+                    .expect("number")
+            })
+            .sum();
         assert!((sum - 1999.0 / 3.0).abs() < 0.001, "{sum}");
     }
 }

@@ -7,12 +7,26 @@ use proptest::prelude::*;
 use super::*;
 
 const WIDTH: u16 = 8 * 16;
-const PEN: StrokeStyle = StrokeStyle { nib: Nib::Pen, color: 0, width: WIDTH };
-const MARKER: StrokeStyle = StrokeStyle { nib: Nib::Highlighter, color: 0, width: WIDTH };
+const PEN: StrokeStyle = StrokeStyle {
+    nib: Nib::Pen,
+    color: 0,
+    width: WIDTH,
+};
+const MARKER: StrokeStyle = StrokeStyle {
+    nib: Nib::Highlighter,
+    color: 0,
+    width: WIDTH,
+};
 
 /// Points in board pixels.
 fn ink(points: &[(f32, f32)], pressure: u8) -> Vec<InkPoint> {
-    points.iter().map(|&(x, y)| InkPoint { at: BoardPoint::from_pixels(x, y), pressure }).collect()
+    points
+        .iter()
+        .map(|&(x, y)| InkPoint {
+            at: BoardPoint::from_pixels(x, y),
+            pressure,
+        })
+        .collect()
 }
 
 fn steps(points: &[InkPoint], style: StrokeStyle) -> Vec<PathStep> {
@@ -61,26 +75,42 @@ fn winding(figures: &[Vec<Vec2>], p: Vec2) -> i32 {
 
 /// Area of the outlines, all wound the same way round; overlaps count twice.
 fn area(figures: &[Vec<Vec2>]) -> f32 {
-    let twice = |f: &Vec<Vec2>| (0..f.len()).map(|i| f[i].perp_dot(f[(i + 1) % f.len()])).sum::<f32>();
+    let twice = |f: &Vec<Vec2>| {
+        (0..f.len())
+            .map(|i| f[i].perp_dot(f[(i + 1) % f.len()]))
+            .sum::<f32>()
+    };
     -figures.iter().map(twice).sum::<f32>() / 2.0
 }
 
 fn extent(figures: &[Vec<Vec2>]) -> (Vec2, Vec2) {
     let all = figures.iter().flatten();
-    all.fold((Vec2::INFINITY, Vec2::NEG_INFINITY), |(min, max), p| (min.min(*p), max.max(*p)))
+    all.fold((Vec2::INFINITY, Vec2::NEG_INFINITY), |(min, max), p| {
+        (min.min(*p), max.max(*p))
+    })
 }
 
 fn line(length: i32, step: i32) -> Vec<(f32, f32)> {
-    (0..=length / step).map(|i| ((i * step) as f32, 0.0)).collect()
+    (0..=length / step)
+        .map(|i| ((i * step) as f32, 0.0))
+        .collect()
 }
 
 #[test]
 fn a_tap_is_a_round_dot() {
-    for points in [vec![(3.0, 4.0)], vec![(3.0, 4.0); 5], vec![(3.0, 4.0), (3.3, 4.0)]] {
+    for points in [
+        vec![(3.0, 4.0)],
+        vec![(3.0, 4.0); 5],
+        vec![(3.0, 4.0), (3.3, 4.0)],
+    ] {
         let dot = flatten(&steps(&ink(&points, 128), PEN));
         let radius = 4.0 * 0.86;
         let expect = core::f32::consts::PI * radius * radius;
-        assert!((area(&dot) / expect - 1.0).abs() < 0.15, "{points:?}: {} for {expect}", area(&dot));
+        assert!(
+            (area(&dot) / expect - 1.0).abs() < 0.15,
+            "{points:?}: {} for {expect}",
+            area(&dot)
+        );
     }
 }
 
@@ -88,9 +118,16 @@ fn a_tap_is_a_round_dot() {
 fn a_straight_highlighter_line_is_as_wide_as_its_nib() {
     let figures = flatten(&steps(&ink(&line(200, 5), 128), MARKER));
     let expect = 200.0 * 8.0 + core::f32::consts::PI * 16.0;
-    assert!((area(&figures) / expect - 1.0).abs() < 0.01, "{} for {expect}", area(&figures));
+    assert!(
+        (area(&figures) / expect - 1.0).abs() < 0.01,
+        "{} for {expect}",
+        area(&figures)
+    );
     let (min, max) = extent(&figures);
-    assert!((min + 4.0).abs().max_element() < 0.05 && (max - Vec2::new(204.0, 4.0)).abs().max_element() < 0.05);
+    assert!(
+        (min + 4.0).abs().max_element() < 0.05
+            && (max - Vec2::new(204.0, 4.0)).abs().max_element() < 0.05
+    );
 }
 
 #[test]
@@ -118,8 +155,14 @@ fn a_sharp_corner_is_reached_and_has_no_spike() {
 
 #[test]
 fn ten_thousand_points_cost_ten_times_a_thousand() {
-    let spiral: Vec<(f32, f32)> = (0..10_000).map(|i| i as f32 * 0.05).map(|t| (t.cos() * t * 3.0, t.sin() * t * 3.0)).collect();
-    let (tenth, whole) = (steps(&ink(&spiral[..1000], 128), PEN).len(), steps(&ink(&spiral, 128), PEN).len());
+    let spiral: Vec<(f32, f32)> = (0..10_000)
+        .map(|i| i as f32 * 0.05)
+        .map(|t| (t.cos() * t * 3.0, t.sin() * t * 3.0))
+        .collect();
+    let (tenth, whole) = (
+        steps(&ink(&spiral[..1000], 128), PEN).len(),
+        steps(&ink(&spiral, 128), PEN).len(),
+    );
     assert!(whole < 25 * 10_000 && tenth < 25 * 1000, "{tenth} {whole}");
 
     // A live stroke traces a short tail however long it has become.
@@ -137,7 +180,10 @@ fn ten_thousand_points_cost_ten_times_a_thousand() {
 
 #[test]
 fn what_has_settled_looks_like_the_finished_stroke() {
-    let wave: Vec<(f32, f32)> = (0..600).map(|i| i as f32).map(|t| (t * 2.0, (t * 0.07).sin() * 60.0)).collect();
+    let wave: Vec<(f32, f32)> = (0..600)
+        .map(|i| i as f32)
+        .map(|t| (t * 2.0, (t * 0.07).sin() * 60.0))
+        .collect();
     let points = ink(&wave, 128);
     let whole = area(&flatten(&steps(&points, PEN)));
     let mut live = LiveOutline::new(PEN);
@@ -148,9 +194,15 @@ fn what_has_settled_looks_like_the_finished_stroke() {
     }
     live.tail(&mut parts);
     // Pieces overlap by half a nib at each joint.
-    let pieces = parts.iter().filter(|step| **step == PathStep::Close).count();
+    let pieces = parts
+        .iter()
+        .filter(|step| **step == PathStep::Close)
+        .count();
     let apart = area(&flatten(&parts)) - whole;
-    assert!(pieces > 5 && apart > 0.0 && apart < pieces as f32 * 55.0, "{pieces} pieces, {apart} apart");
+    assert!(
+        pieces > 5 && apart > 0.0 && apart < pieces as f32 * 55.0,
+        "{pieces} pieces, {apart} apart"
+    );
 }
 
 #[test]
@@ -163,15 +215,33 @@ fn thinning_out_keeps_both_ends() {
 
 fn scribble() -> impl Strategy<Value = Vec<InkPoint>> {
     let near = (-600i32..600, -600i32..600, any::<u8>());
-    let steps = proptest::collection::vec((-60i32..60, -60i32..60, prop_oneof![Just(128u8), any::<u8>()]), 1..60);
+    let steps = proptest::collection::vec(
+        (
+            -60i32..60,
+            -60i32..60,
+            prop_oneof![Just(128u8), any::<u8>()],
+        ),
+        1..60,
+    );
     prop_oneof![
         proptest::collection::vec(near, 1..60),
         steps.prop_map(|steps| {
             let mut at = (0, 0);
-            steps.into_iter().map(|(dx, dy, p)| { at = (at.0 + dx, at.1 + dy); (at.0, at.1, p) }).collect()
+            steps
+                .into_iter()
+                .map(|(dx, dy, p)| {
+                    at = (at.0 + dx, at.1 + dy);
+                    (at.0, at.1, p)
+                })
+                .collect()
         }),
     ]
-    .prop_map(|points| points.into_iter().map(|(x, y, p)| InkPoint::new(x, y, p)).collect())
+    .prop_map(|points| {
+        points
+            .into_iter()
+            .map(|(x, y, p)| InkPoint::new(x, y, p))
+            .collect()
+    })
 }
 
 proptest! {

@@ -12,6 +12,8 @@ extern "C" {
     fn performance_now() -> f64;
     #[wasm_bindgen(catch, js_namespace = crypto, js_name = getRandomValues)]
     fn get_random_values(bytes: &mut [u8]) -> Result<(), JsValue>;
+    #[wasm_bindgen(catch)]
+    fn atob(text: &str) -> Result<String, JsValue>;
 }
 
 /// The Worker's global scope.
@@ -26,7 +28,9 @@ pub(crate) fn now_ms() -> f64 {
 
 /// Milliseconds of Unix time at which [`now_ms`] was 0: comparable between pages of one machine.
 pub(crate) fn time_origin_ms() -> f64 {
-    scope().performance().map_or(0.0, |performance| performance.time_origin())
+    scope()
+        .performance()
+        .map_or(0.0, |performance| performance.time_origin())
 }
 
 /// 16 bytes of the browser's cryptographic randomness. `None` where there is none, which no secure context is.
@@ -39,13 +43,19 @@ pub(crate) fn random_bytes() -> Option<[u8; 16]> {
 /// Calls back once after `delay_ms`; the handle cancels it.
 pub(crate) fn set_timeout(delay_ms: f64, callback: impl FnOnce() + 'static) -> Option<i32> {
     let callback = Closure::once_into_js(callback);
-    scope().set_timeout_with_callback_and_timeout_and_arguments_0(callback.unchecked_ref(), delay_ms as i32).ok()
+    scope()
+        .set_timeout_with_callback_and_timeout_and_arguments_0(
+            callback.unchecked_ref(),
+            delay_ms as i32,
+        )
+        .ok()
 }
 
 /// Waits in a task.
 pub(crate) async fn sleep(delay_ms: f64) {
     let promise = js_sys::Promise::new(&mut |resolve, _| {
-        let _ = scope().set_timeout_with_callback_and_timeout_and_arguments_0(&resolve, delay_ms as i32);
+        let _ = scope()
+            .set_timeout_with_callback_and_timeout_and_arguments_0(&resolve, delay_ms as i32);
     });
     let _ = JsFuture::from(promise).await;
 }
@@ -76,4 +86,14 @@ pub(crate) fn post_bytes(bytes: &[u8]) {
     let buffer = bytes.buffer();
     // Fails for buffers that were moved before; this one is new.
     let _ = scope().post_message_with_transfer(&bytes, &Array::of1(&buffer));
+}
+
+/// The bytes of base64 text, if it is that. The browser's own decoder costs nothing to download.
+pub(crate) fn decode_base64(text: &str) -> Option<Vec<u8>> {
+    // Each character of the answer is a byte.
+    atob(text)
+        .ok()?
+        .chars()
+        .map(|c| u8::try_from(u32::from(c)).ok())
+        .collect()
 }

@@ -26,7 +26,11 @@ pub(crate) struct Connection {
 enum State {
     /// An attempt is being made.
     Connecting(Link),
-    Online { link: Link, transport: TransportKind, since_ms: f64 },
+    Online {
+        link: Link,
+        transport: TransportKind,
+        since_ms: f64,
+    },
     /// The timer tries again.
     Waiting { timer: Option<i32> },
     /// For good.
@@ -38,7 +42,14 @@ impl Connection {
     pub(crate) fn open(board: String, websocket_only: bool) -> Self {
         let link = Link::open(0, &board, websocket_only);
         notify(&Notice::Connection(ConnectionState::Connecting));
-        Self { board, websocket_only, backoff: Backoff::new(), attempt: 0, state: State::Connecting(link), was_online: false }
+        Self {
+            board,
+            websocket_only,
+            backoff: Backoff::new(),
+            attempt: 0,
+            state: State::Connecting(link),
+            was_online: false,
+        }
     }
 
     /// Is this the attempt that counts?
@@ -49,7 +60,11 @@ impl Connection {
     /// The link is up.
     pub(crate) fn ready(&mut self, now_ms: f64, transport: TransportKind) {
         if let State::Connecting(link) = std::mem::replace(&mut self.state, State::Closed) {
-            self.state = State::Online { link, transport, since_ms: now_ms };
+            self.state = State::Online {
+                link,
+                transport,
+                since_ms: now_ms,
+            };
             self.was_online = true;
             notify(&Notice::Connection(ConnectionState::Online(transport)));
         }
@@ -111,7 +126,9 @@ impl Connection {
         let attempt = self.attempt;
         let timer = set_timeout(delay_ms, move || {
             with_engine(|engine| {
-                if engine.connection.attempt == attempt && matches!(engine.connection.state, State::Waiting { .. }) {
+                if engine.connection.attempt == attempt
+                    && matches!(engine.connection.state, State::Waiting { .. })
+                {
                     engine.connection.connect();
                 }
             });
@@ -128,12 +145,18 @@ impl Connection {
 
     fn close(&mut self, reason: DisconnectReason) {
         self.state = State::Closed;
-        notify(&Notice::Connection(ConnectionState::Closed(reason.to_string())));
+        notify(&Notice::Connection(ConnectionState::Closed(
+            reason.to_string(),
+        )));
     }
 
     fn tell(&self, retry_ms: u32) {
         // Until it has worked once, nothing was lost that could be regained.
-        let state = if self.was_online { ConnectionState::Reconnecting { retry_ms } } else { ConnectionState::Connecting };
+        let state = if self.was_online {
+            ConnectionState::Reconnecting { retry_ms }
+        } else {
+            ConnectionState::Connecting
+        };
         notify(&Notice::Connection(state));
     }
 }

@@ -8,8 +8,8 @@ use chalkboard_client::editor::{Editor, Surface};
 use chalkboard_client::{Client, ClientOptions, Event};
 use chalkboard_shared::{ActorId, DisconnectReason, Rights};
 use js_sys::Uint8Array;
-use wasm_bindgen::prelude::Closure;
 use wasm_bindgen::JsCast;
+use wasm_bindgen::prelude::Closure;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{Blob, OffscreenCanvas};
 
@@ -59,20 +59,32 @@ impl Engine {
         websocket_only: bool,
     ) -> Option<Self> {
         let refuse = |text: String| {
-            notify(&Notice::Connection(chalkboard_client::bridge::ConnectionState::Closed(text)));
+            notify(&Notice::Connection(
+                chalkboard_client::bridge::ConnectionState::Closed(text),
+            ));
             None
         };
         let (Ok(board_id), Ok(secret)) = (board.parse(), secret.parse()) else {
             return refuse(DisconnectReason::NoAccess.to_string());
         };
         let Some(key) = random_bytes() else {
-            return refuse("this browser has no randomness to make a key of; use a current one".to_owned());
+            return refuse(
+                "this browser has no randomness to make a key of; use a current one".to_owned(),
+            );
         };
         let editor = Editor::default();
         let Some(renderer) = Renderer::new(canvas, editor.viewport()) else {
-            return refuse("this browser cannot draw in the background; use a current one".to_owned());
+            return refuse(
+                "this browser cannot draw in the background; use a current one".to_owned(),
+            );
         };
-        let client = Client::new(ClientOptions { board: board_id, secret, key, name, color });
+        let client = Client::new(ClientOptions {
+            board: board_id,
+            secret,
+            key,
+            name,
+            color,
+        });
         Some(Self {
             client,
             connection: Connection::open(board.to_owned(), websocket_only),
@@ -105,7 +117,11 @@ impl Engine {
         let (client, editor) = (&mut self.client, &mut self.editor);
         match command {
             Command::Open { .. } => {}
-            Command::Resize { width, height, scale } => {
+            Command::Resize {
+                width,
+                height,
+                scale,
+            } => {
                 editor.resize(client, width, height, scale);
                 // A canvas that has changed its size is blank until something is drawn.
                 self.frame(now);
@@ -116,7 +132,9 @@ impl Engine {
                     self.frame(now);
                 }
             }
-            Command::Wheel { x, y, dx, dy, zoom } => editor.wheel(client, (x.into(), y.into()), (dx.into(), dy.into()), zoom),
+            Command::Wheel { x, y, dx, dy, zoom } => {
+                editor.wheel(client, (x.into(), y.into()), (dx.into(), dy.into()), zoom);
+            }
             Command::SelectTool(tool) => editor.select_tool(client, tool),
             Command::HoldHand(held) => editor.hold_hand(held),
             Command::SetColor(color) => editor.set_color(color),
@@ -204,13 +222,18 @@ impl Engine {
 
     fn tell(&mut self, now_ms: f64, event: Event) {
         match event {
-            Event::Opened { rights, view_secret } => notify(&Notice::Opened {
+            Event::Opened {
+                rights,
+                view_secret,
+            } => notify(&Notice::Opened {
                 can_edit: rights == Rights::Edit,
                 view_secret: view_secret.map(|secret| secret.to_string()),
             }),
             Event::Loaded => {
                 self.show_something();
-                notify(&Notice::Loaded { strokes: self.client.board().confirmed_len() as u32 });
+                notify(&Notice::Loaded {
+                    strokes: self.client.board().confirmed_len() as u32,
+                });
             }
             Event::People => {
                 let people: Vec<Person> = self.client.people();
@@ -218,10 +241,13 @@ impl Engine {
                 notify(&Notice::People(people));
             }
             Event::Saved(state) => notify(&Notice::Saved(state)),
-            Event::History { can_undo, can_redo } => notify(&Notice::History { can_undo, can_redo }),
+            Event::History { can_undo, can_redo } => {
+                notify(&Notice::History { can_undo, can_redo });
+            }
             Event::Refused(reason) => notify(&Notice::Refused(reason.to_string())),
             Event::OutboxFull => notify(&Notice::Refused(
-                "too many changes wait for the server; they are kept here, wait for the connection".to_owned(),
+                "too many changes wait for the server; they are kept here, wait for the connection"
+                    .to_owned(),
             )),
             Event::LinkDead => self.lost(now_ms, &LinkEnd::Broken),
             Event::Closed(reason) => {
@@ -238,7 +264,10 @@ impl Engine {
         }
         let board = self.client.board();
         let everything = board.bounds();
-        let blank = !everything.is_empty() && board.strokes_in(self.editor.viewport().visible()).is_empty();
+        let blank = !everything.is_empty()
+            && board
+                .strokes_in(self.editor.viewport().visible())
+                .is_empty();
         if blank {
             self.editor.fit(&mut self.client, everything);
         }
@@ -276,7 +305,11 @@ impl Engine {
 
     /// Wakes up when the client next has something to do by itself.
     fn set_timer(&mut self, now: f64) {
-        let wanted = self.client.poll_timeout().unwrap_or(f64::INFINITY).min(now + TICK_MS_MAX);
+        let wanted = self
+            .client
+            .poll_timeout()
+            .unwrap_or(f64::INFINITY)
+            .min(now + TICK_MS_MAX);
         // A timer that is due earlier looks again by itself.
         if wanted >= self.timer_due_ms {
             return;
@@ -295,9 +328,13 @@ impl Engine {
 
     fn take_picture(&mut self) {
         self.frame(now_ms());
-        let Some(blob) = self.renderer.picture(self.client.board()) else { return };
+        let Some(blob) = self.renderer.picture(self.client.board()) else {
+            return;
+        };
         spawn_local(async move {
-            let Ok(blob) = JsFuture::from(blob).await else { return };
+            let Ok(blob) = JsFuture::from(blob).await else {
+                return;
+            };
             let blob: Blob = blob.unchecked_into();
             if let Ok(buffer) = JsFuture::from(blob.array_buffer()).await {
                 notify(&Notice::Picture(Uint8Array::new(&buffer).to_vec()));

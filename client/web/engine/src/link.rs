@@ -74,7 +74,11 @@ impl Link {
             websocket_failed: Cell::new(false),
             webtransport_pending: Cell::new(false),
         });
-        spawn_local(connect(Rc::clone(&shared), board.to_owned(), websocket_only));
+        spawn_local(connect(
+            Rc::clone(&shared),
+            board.to_owned(),
+            websocket_only,
+        ));
         Self(shared)
     }
 
@@ -134,7 +138,10 @@ async fn connect(shared: Rc<Shared>, board: String, websocket_only: bool) {
         return;
     }
     let address = Rc::new(address);
-    let webtransport = address.webtransport.as_ref().filter(|_| !websocket_only && webtransport::is_supported());
+    let webtransport = address
+        .webtransport
+        .as_ref()
+        .filter(|_| !websocket_only && webtransport::is_supported());
     let Some(target) = webtransport.cloned() else {
         return websocket::connect(&shared, &address.websocket);
     };

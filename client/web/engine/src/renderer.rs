@@ -131,10 +131,17 @@ impl Renderer {
                 self.mark(area_of(stroke.extent(), self.layer.view()));
             }
         }
-        let (live, damage, (from, to)) = (&self.live, &mut self.damage, (self.layer.view(), self.view));
-        self.layer.work(scene.board, &mut self.paths, started_ms + LAYER_MS, |id| live.holds(id), |area| {
-            damage.add(shifted(area, from, to));
-        });
+        let (live, damage, (from, to)) =
+            (&self.live, &mut self.damage, (self.layer.view(), self.view));
+        self.layer.work(
+            scene.board,
+            &mut self.paths,
+            started_ms + LAYER_MS,
+            |id| live.holds(id),
+            |area| {
+                damage.add(shifted(area, from, to));
+            },
+        );
         frame.unfinished |= !self.layer.is_complete();
 
         self.place_cursors(started_ms, scene);
@@ -170,7 +177,11 @@ impl Renderer {
 
     /// Pixels of the screen as RGBA bytes, for tests.
     pub(crate) fn pixels(&self, left: f64, top: f64, width: f64, height: f64) -> Option<Vec<u8>> {
-        let pixels = self.screen.context.get_image_data(left, top, width, height).ok()?;
+        let pixels = self
+            .screen
+            .context
+            .get_image_data(left, top, width, height)
+            .ok()?;
         Some(pixels.data().0)
     }
 
@@ -198,14 +209,26 @@ impl Renderer {
             if self.layer.move_to(view) {
                 self.damage.add_everything();
             }
-        } else if now_ms - self.zoomed_ms >= ZOOM_REST_MS || !(1.0 / ZOOM_STRETCH_MAX..=ZOOM_STRETCH_MAX).contains(&stretch) {
+        } else if now_ms - self.zoomed_ms >= ZOOM_REST_MS
+            || !(1.0 / ZOOM_STRETCH_MAX..=ZOOM_STRETCH_MAX).contains(&stretch)
+        {
             self.layer.scale_to(view);
             self.damage.add_everything();
         }
     }
 
-    fn apply(&mut self, now_ms: f64, scene: &Scene<'_>, change: &BoardChange, loading: bool, frame: &mut Frame) {
-        let stroke = scene.board.get(change.id).filter(|_| !change.after.is_empty());
+    fn apply(
+        &mut self,
+        now_ms: f64,
+        scene: &Scene<'_>,
+        change: &BoardChange,
+        loading: bool,
+        frame: &mut Frame,
+    ) {
+        let stroke = scene
+            .board
+            .get(change.id)
+            .filter(|_| !change.after.is_empty());
         let was_live = self.live.holds(change.id);
         let is_new = change.before.is_empty();
         if let Some(stroke) = stroke.filter(|stroke| !stroke.is_finished())
@@ -249,7 +272,10 @@ impl Renderer {
 
     fn draw_topmost(&mut self, board: &Board, stroke: &Stroke, area: Area) -> bool {
         let visible = area.intersects(Area::of_size(self.size));
-        let drawn = !visible || self.layer.draw_topmost(board, stroke, area, &mut self.paths);
+        let drawn = !visible
+            || self
+                .layer
+                .draw_topmost(board, stroke, area, &mut self.paths);
         if drawn && visible {
             self.damage_screen(area_of(stroke.extent(), self.view));
         }
@@ -271,7 +297,9 @@ impl Renderer {
     fn place_cursors(&mut self, now_ms: f64, scene: &Scene<'_>) {
         let damage = &mut self.damage;
         match scene.cursors {
-            Some(cursors) => self.cursors.place(cursors.at(now_ms), scene.viewport, |area| damage.add(area)),
+            Some(cursors) => self
+                .cursors
+                .place(cursors.at(now_ms), scene.viewport, |area| damage.add(area)),
             None => self.cursors.clear(|area| damage.add(area)),
         }
     }
@@ -282,11 +310,17 @@ impl Renderer {
         context.save();
         context.begin_path();
         for area in &areas {
-            context.rect(area.left.into(), area.top.into(), area.width().into(), area.height().into());
+            context.rect(
+                area.left.into(),
+                area.top.into(),
+                area.width().into(),
+                area.height().into(),
+            );
         }
         context.clip();
         self.draw_ink(&self.screen, board);
-        self.trail.draw(&self.screen, now_ms, self.view, eraser_radius, self.dark);
+        self.trail
+            .draw(&self.screen, now_ms, self.view, eraser_radius, self.dark);
         self.cursors.draw(&self.screen, &areas);
         context.restore();
     }

@@ -32,9 +32,12 @@ thread_local! {
 /// Takes over the message handler and reports that the engine is there.
 pub(crate) fn start() {
     console_error_panic_hook::set_once();
-    let callback = Closure::<dyn FnMut(MessageEvent)>::new(|event: MessageEvent| receive(&event.data()));
+    let callback =
+        Closure::<dyn FnMut(MessageEvent)>::new(|event: MessageEvent| receive(&event.data()));
     scope().set_onmessage(Some(callback.into_js_value().unchecked_ref()));
-    notify(&Notice::Started { version: BRIDGE_VERSION });
+    notify(&Notice::Started {
+        version: BRIDGE_VERSION,
+    });
 }
 
 /// Tells the page.
@@ -61,7 +64,7 @@ fn receive(data: &JsValue) {
     } else if let Ok(canvas) = get(data, "canvas").dyn_into::<OffscreenCanvas>() {
         WORKER.with_borrow_mut(|worker| worker.canvas = Some(canvas));
     } else if let Some(request) = data.dyn_ref::<Object>() {
-        with_engine(|engine| probe::answer(engine, request));
+        WORKER.with_borrow_mut(|worker| probe::answer(worker.engine.as_mut(), request));
     }
 }
 
@@ -69,8 +72,17 @@ impl Worker {
     fn command(&mut self, command: Command) {
         if let Some(engine) = &mut self.engine {
             engine.command(command);
-        } else if let Command::Open { board, secret, name, color, websocket_only } = command {
-            let Some(canvas) = self.canvas.take() else { return };
+        } else if let Command::Open {
+            board,
+            secret,
+            name,
+            color,
+            websocket_only,
+        } = command
+        {
+            let Some(canvas) = self.canvas.take() else {
+                return;
+            };
             self.engine = Engine::open(canvas, &board, &secret, name, color, websocket_only);
             for command in self.backlog.drain(..) {
                 if let Some(engine) = &mut self.engine {
@@ -79,7 +91,8 @@ impl Worker {
             }
         } else {
             if self.backlog.len() >= BACKLOG_MAX {
-                self.backlog.retain(|kept| !matches!(kept, Command::Pointer(_) | Command::Wheel { .. }));
+                self.backlog
+                    .retain(|kept| !matches!(kept, Command::Pointer(_) | Command::Wheel { .. }));
             }
             if self.backlog.len() < BACKLOG_MAX {
                 self.backlog.push(command);

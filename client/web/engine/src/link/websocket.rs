@@ -56,7 +56,10 @@ pub(super) fn connect(shared: &Rc<Shared>, url: &str) {
         let (shared, socket) = (Rc::clone(shared), socket.clone());
         Closure::<dyn FnMut(Event)>::new(move |_| {
             if shared.is_undecided() {
-                shared.win(Wire::WebSocket(Socket(socket.clone())), TransportKind::WebSocket);
+                shared.win(
+                    Wire::WebSocket(Socket(socket.clone())),
+                    TransportKind::WebSocket,
+                );
             } else {
                 close(&socket);
             }
@@ -68,7 +71,9 @@ pub(super) fn connect(shared: &Rc<Shared>, url: &str) {
             if let Ok(buffer) = event.data().dyn_into::<ArrayBuffer>()
                 && buffer.byte_length() as usize <= SERVER_FRAME_BYTES_MAX
             {
-                shared.emit(LinkEvent::Frame(Bytes::from(Uint8Array::new(&buffer).to_vec())));
+                shared.emit(LinkEvent::Frame(Bytes::from(
+                    Uint8Array::new(&buffer).to_vec(),
+                )));
             }
         })
     };
@@ -83,7 +88,10 @@ pub(super) fn connect(shared: &Rc<Shared>, url: &str) {
                 Wire::None => !shared.webtransport_pending.get(),
             };
             if is_ours {
-                let end = event.code().checked_sub(CODE_BASE).map_or(LinkEnd::Broken, |code| LinkEnd::Code(code.into()));
+                let end = event
+                    .code()
+                    .checked_sub(CODE_BASE)
+                    .map_or(LinkEnd::Broken, |code| LinkEnd::Code(code.into()));
                 shared.emit(LinkEvent::Closed(end));
             }
         })

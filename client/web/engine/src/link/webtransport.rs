@@ -104,14 +104,21 @@ impl Session {
             return;
         }
         newest.is_writing = true;
-        let (writer, newest, first) = (self.datagram_writer.clone(), Rc::clone(&self.newest), Uint8Array::from(frame));
+        let (writer, newest, first) = (
+            self.datagram_writer.clone(),
+            Rc::clone(&self.newest),
+            Uint8Array::from(frame),
+        );
         spawn_local(async move {
             let mut next = Some(first);
             while let Some(bytes) = next {
                 // A failure means that the session is over, which its reader reports.
                 let _ = JsFuture::from(writer.write(&bytes)).await;
                 let mut newest = newest.borrow_mut();
-                next = newest.waiting.take().map(|bytes| Uint8Array::from(bytes.as_slice()));
+                next = newest
+                    .waiting
+                    .take()
+                    .map(|bytes| Uint8Array::from(bytes.as_slice()));
                 newest.is_writing = next.is_some();
             }
         });
@@ -149,7 +156,10 @@ pub(super) async fn run(shared: &Rc<Shared>, address: &WebTransportAddress) -> O
     read_stream(shared, &stream).await;
     // The server closes the session with a code; a broken one is rejected without.
     let end = match JsFuture::from(closed).await {
-        Ok(info) => get(&info, "closeCode").as_f64().filter(|code| *code > 0.0).map_or(LinkEnd::Broken, |code| LinkEnd::Code(code as u32)),
+        Ok(info) => get(&info, "closeCode")
+            .as_f64()
+            .filter(|code| *code > 0.0)
+            .map_or(LinkEnd::Broken, |code| LinkEnd::Code(code as u32)),
         Err(_) => LinkEnd::Broken,
     };
     shared.emit(LinkEvent::Closed(end));
@@ -157,12 +167,18 @@ pub(super) async fn run(shared: &Rc<Shared>, address: &WebTransportAddress) -> O
 }
 
 fn options(address: &WebTransportAddress) -> Object {
-    let options = object(&[("congestionControl", "low-latency".into()), ("requireUnreliable", true.into())]);
+    let options = object(&[
+        ("congestionControl", "low-latency".into()),
+        ("requireUnreliable", true.into()),
+    ]);
     if !address.certificate_hashes.is_empty() {
         let hashes = Array::new();
         for hash in &address.certificate_hashes {
             let value = Uint8Array::from(hash.as_slice());
-            hashes.push(&object(&[("algorithm", "sha-256".into()), ("value", value.into())]));
+            hashes.push(&object(&[
+                ("algorithm", "sha-256".into()),
+                ("value", value.into()),
+            ]));
         }
         let _ = Reflect::set(&options, &"serverCertificateHashes".into(), &hashes);
     }
@@ -173,12 +189,19 @@ async fn open(transport: &WebTransport) -> Option<(Duplex, Session)> {
     JsFuture::from(transport.ready()).await.ok()?;
     let datagrams = transport.datagrams();
     // The default of 1 would drop all but one of the datagrams of a burst.
-    let _ = Reflect::set(&datagrams, &"incomingHighWaterMark".into(), &INCOMING_DATAGRAMS_MAX.into());
+    let _ = Reflect::set(
+        &datagrams,
+        &"incomingHighWaterMark".into(),
+        &INCOMING_DATAGRAMS_MAX.into(),
+    );
     let datagram_writable = match datagrams.writable() {
         Some(writable) => writable,
         None => datagrams.create_writable().ok()?,
     };
-    let stream: Duplex = JsFuture::from(transport.create_bidirectional_stream()).await.ok()?.unchecked_into();
+    let stream: Duplex = JsFuture::from(transport.create_bidirectional_stream())
+        .await
+        .ok()?
+        .unchecked_into();
     let session = Session {
         transport: transport.clone(),
         stream: stream.writable()?.get_writer().ok()?,
@@ -190,7 +213,9 @@ async fn open(transport: &WebTransport) -> Option<(Duplex, Session)> {
 }
 
 async fn read_stream(shared: &Shared, stream: &Duplex) {
-    let Ok(reader) = stream.readable().get_reader() else { return };
+    let Ok(reader) = stream.readable().get_reader() else {
+        return;
+    };
     let mut decoder = FrameDecoder::new(SERVER_FRAME_BYTES_MAX);
     while let Some(bytes) = read(&reader).await {
         if !shared.is_open() {
@@ -209,7 +234,9 @@ async fn read_stream(shared: &Shared, stream: &Duplex) {
 }
 
 async fn read_datagrams(shared: Rc<Shared>, datagrams: Duplex) {
-    let Ok(reader) = datagrams.readable().get_reader() else { return };
+    let Ok(reader) = datagrams.readable().get_reader() else {
+        return;
+    };
     while let Some(bytes) = read(&reader).await {
         if !shared.is_open() {
             return;
@@ -221,7 +248,10 @@ async fn read_datagrams(shared: Rc<Shared>, datagrams: Duplex) {
 /// The next bytes; `None` at the end.
 async fn read(reader: &Reader) -> Option<Vec<u8>> {
     let result = JsFuture::from(reader.read()).await.ok()?;
-    get(&result, "value").dyn_into::<Uint8Array>().ok().map(|bytes| bytes.to_vec())
+    get(&result, "value")
+        .dyn_into::<Uint8Array>()
+        .ok()
+        .map(|bytes| bytes.to_vec())
 }
 
 /// Lets a promise run whose failure shows elsewhere.

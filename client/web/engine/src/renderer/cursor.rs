@@ -31,7 +31,7 @@ const NAME_PADDING: f64 = 8.0;
 const NAME_MARGIN: f64 = 3.0;
 const FONT: &str = "600 11.5px Inter,system-ui,-apple-system,\"Segoe UI\",Roboto,sans-serif";
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Shape {
     Arrow,
     Ring,
@@ -41,13 +41,21 @@ enum Shape {
 /// Stamps and what they were last put on.
 #[derive(Default)]
 pub(super) struct CursorLayer {
-    people: HashMap<u32, (String, u32)>,
-    arrows: HashMap<(u32, Shape, bool), Sheet>,
-    names: HashMap<(u32, String), Sheet>,
+    people: HashMap<u32, Somebody>,
+    /// Names that were drawn.
+    names: usize,
+    /// By [`arrow_key`].
+    arrows: HashMap<u32, Sheet>,
     /// Stamps of the last frame, in the order in which they are put.
     stamps: Vec<Stamp>,
     dark: bool,
     scale: f64,
+}
+
+struct Somebody {
+    name: String,
+    color: u32,
+    picture: Option<Sheet>,
 }
 
 #[derive(Clone, PartialEq)]
@@ -66,9 +74,20 @@ struct Stamp {
 impl CursorLayer {
     /// Names and colours of everybody.
     pub(super) fn set_people(&mut self, people: &[Person]) {
-        self.people = people.iter().map(|person| (person.session, (tidy(&person.name), person.color))).collect();
-        // Whoever changed looks different next frame.
-        self.stamps.iter_mut().for_each(|stamp| stamp.alpha = 0);
+        let mut before = std::mem::take(&mut self.people);
+        for person in people {
+            let (name, color) = (tidy(&person.name), person.color);
+            let known = before.remove(&person.session);
+            let known = known.filter(|known| known.name == name && known.color == color);
+            self.people.insert(
+                person.session,
+                known.unwrap_or(Somebody {
+                    name,
+                    color,
+                    picture: None,
+                }),
+            );
+        }
     }
 
     /// The theme or the density changed.
@@ -76,8 +95,15 @@ impl CursorLayer {
         if (dark, scale) != (self.dark, self.scale) {
             (self.dark, self.scale) = (dark, scale);
             self.arrows.clear();
-            self.names.clear();
+            self.forget_names();
         }
+    }
+
+    fn forget_names(&mut self) {
+        self.names = 0;
+        self.people
+            .values_mut()
+            .for_each(|somebody| somebody.picture = None);
     }
 
     /// Places the cursors; `changed` gets the areas that look different from the last frame.
@@ -93,7 +119,12 @@ impl CursorLayer {
                 let (x, y) = viewport.to_screen(cursor.x.into(), cursor.y.into());
                 (cursor, x, y)
             })
-            .filter(|(_, x, y)| *x > -ARROW_SIZE && *y > -ARROW_SIZE && *x < width + ARROW_SIZE && *y < height + ARROW_SIZE)
+            .filter(|(_, x, y)| {
+                *x > -ARROW_SIZE
+                    && *y > -ARROW_SIZE
+                    && *x < width + ARROW_SIZE
+                    && *y < height + ARROW_SIZE
+            })
             .collect();
         let from_middle = |x: f64, y: f64| (x - width / 2.0).powi(2) + (y - height / 2.0).powi(2);
         shown.sort_unstable_by(|a, b| from_middle(b.1, b.2).total_cmp(&from_middle(a.1, a.2)));
@@ -103,9 +134,14 @@ impl CursorLayer {
 
         let mut stamps = Vec::with_capacity(shown.len());
         for (i, (cursor, x, y)) in shown.iter().enumerate() {
-            let Some((name, color)) = self.people.get(&cursor.session.0).cloned() else { continue };
-            let named = i >= unnamed && !name.is_empty();
-            let at = ((x * self.scale).round() as i32, (y * self.scale).round() as i32);
+            let Some(somebody) = self.people.get(&cursor.session.0) else {
+                continue;
+            };
+            let (color, named) = (somebody.color, i >= unnamed && !somebody.name.is_empty());
+            let at = (
+                (x * self.scale).round() as i32,
+                (y * self.scale).round() as i32,
+            );
             let shape = match cursor.tool {
                 CursorTool::Pen | CursorTool::Highlighter => Shape::Arrow,
                 CursorTool::Eraser => Shape::Ring,
@@ -114,18 +150,28 @@ impl CursorLayer {
             let alpha = (cursor.alpha * 32.0).round().clamp(1.0, 32.0) as u8;
             let mut area = self.arrow_area(at);
             self.draw_arrow(color, shape, cursor.pressed);
-            let scale = self.scale;
-            if named && let Some(picture) = self.draw_name(color, name) {
-                area = area.union(name_area(at, scale, &picture.canvas));
+            if named {
+                self.draw_name(cursor.session.0);
+                area = area.union(self.name_area(at, cursor.session.0));
             }
-            stamps.push(Stamp { session: cursor.session.0, shape, pressed: cursor.pressed, named, at, alpha, area });
+            stamps.push(Stamp {
+                session: cursor.session.0,
+                shape,
+                pressed: cursor.pressed,
+                named,
+                at,
+                alpha,
+                area,
+            });
         }
         if stamps != self.stamps {
             // Most of a crowd moves or nobody: pairs by place in the order find the few that did.
             for i in 0..stamps.len().max(self.stamps.len()) {
                 let (new, old) = (stamps.get(i), self.stamps.get(i));
                 if new != old {
-                    new.into_iter().chain(old).for_each(|stamp| changed(stamp.area));
+                    new.into_iter()
+                        .chain(old)
+                        .for_each(|stamp| changed(stamp.area));
                 }
             }
             self.stamps = stamps;
@@ -135,16 +181,35 @@ impl CursorLayer {
     /// Puts the stamps on a sheet.
     pub(super) fn draw(&self, sheet: &Sheet, within: &[Area]) {
         let context = &sheet.context;
-        for stamp in self.stamps.iter().filter(|stamp| within.iter().any(|area| area.intersects(stamp.area))) {
-            let Some((name, color)) = self.people.get(&stamp.session) else { continue };
+        for stamp in self
+            .stamps
+            .iter()
+            .filter(|stamp| within.iter().any(|area| area.intersects(stamp.area)))
+        {
+            let Some(somebody) = self.people.get(&stamp.session) else {
+                continue;
+            };
             context.set_global_alpha(f64::from(stamp.alpha) / 32.0);
-            if let Some(arrow) = self.arrows.get(&(*color, stamp.shape, stamp.pressed)) {
+            if let Some(arrow) =
+                self.arrows
+                    .get(&arrow_key(somebody.color, stamp.shape, stamp.pressed))
+            {
                 let area = self.arrow_area(stamp.at);
-                let _ = context.draw_image_with_offscreen_canvas(&arrow.canvas, area.left.into(), area.top.into());
+                let _ = context.draw_image_with_offscreen_canvas(
+                    &arrow.canvas,
+                    area.left.into(),
+                    area.top.into(),
+                );
             }
-            if stamp.named && let Some(picture) = self.names.get(&(*color, name.clone())) {
-                let area = name_area(stamp.at, self.scale, &picture.canvas);
-                let _ = context.draw_image_with_offscreen_canvas(&picture.canvas, area.left.into(), area.top.into());
+            if stamp.named
+                && let Some(picture) = &somebody.picture
+            {
+                let area = self.name_area(stamp.at, stamp.session);
+                let _ = context.draw_image_with_offscreen_canvas(
+                    &picture.canvas,
+                    area.left.into(),
+                    area.top.into(),
+                );
             }
         }
         context.set_global_alpha(1.0);
@@ -162,7 +227,7 @@ impl CursorLayer {
     }
 
     fn draw_arrow(&mut self, color: u32, shape: Shape, pressed: bool) {
-        let key = (color, shape, pressed);
+        let key = arrow_key(color, shape, pressed);
         if self.arrows.contains_key(&key) {
             return;
         }
@@ -170,7 +235,9 @@ impl CursorLayer {
             self.arrows.clear();
         }
         let size = (ARROW_SIZE * self.scale).ceil() as u32;
-        let Some(sheet) = Sheet::new((size, size), false) else { return };
+        let Some(sheet) = Sheet::new((size, size), false) else {
+            return;
+        };
         let context = &sheet.context;
         let _ = context.scale(self.scale, self.scale);
         let _ = context.translate(ARROW_TIP, ARROW_TIP);
@@ -197,7 +264,11 @@ impl CursorLayer {
             let reach = if pressed { 0.9 } else { 1.0 };
             let points = [(0.6, 0.6), (4.9, 16.2), (8.2, 9.6), (15.4, 7.2)];
             for (i, (x, y)) in points.into_iter().enumerate() {
-                if i == 0 { context.move_to(x * reach, y * reach) } else { context.line_to(x * reach, y * reach) }
+                if i == 0 {
+                    context.move_to(x * reach, y * reach);
+                } else {
+                    context.line_to(x * reach, y * reach);
+                }
             }
             context.close_path();
             context.set_shadow_color("rgba(0,0,0,.28)");
@@ -213,17 +284,38 @@ impl CursorLayer {
         self.arrows.insert(key, sheet);
     }
 
-    fn draw_name(&mut self, color: u32, name: String) -> Option<&Sheet> {
-        if self.names.len() >= PICTURES_MAX {
-            self.names.clear();
+    fn draw_name(&mut self, session: u32) {
+        if self.names >= PICTURES_MAX {
+            self.forget_names();
         }
-        let key = (color, name);
-        if !self.names.contains_key(&key) {
-            let picture = name_picture(color, &key.1, self.scale)?;
-            self.names.insert(key.clone(), picture);
+        if let Some(somebody) = self.people.get_mut(&session)
+            && somebody.picture.is_none()
+        {
+            somebody.picture = name_picture(somebody.color, &somebody.name, self.scale);
+            self.names += 1;
         }
-        self.names.get(&key)
     }
+
+    fn name_area(&self, at: (i32, i32), session: u32) -> Area {
+        let picture = self
+            .people
+            .get(&session)
+            .and_then(|somebody| somebody.picture.as_ref());
+        let size = picture.map_or((0, 0), |picture| {
+            (
+                picture.canvas.width() as i32,
+                picture.canvas.height() as i32,
+            )
+        });
+        let left = at.0 + ((NAME_AT.0 - NAME_MARGIN) * self.scale).round() as i32;
+        let top = at.1 + ((NAME_AT.1 - NAME_MARGIN) * self.scale).round() as i32;
+        Area::new(left, top, left + size.0, top + size.1)
+    }
+}
+
+/// Colour in the low 24 bits, looks above.
+const fn arrow_key(color: u32, shape: Shape, pressed: bool) -> u32 {
+    (shape as u32) << 25 | (pressed as u32) << 24 | color & 0xff_ffff
 }
 
 fn name_picture(color: u32, name: &str, scale: f64) -> Option<Sheet> {
@@ -249,12 +341,6 @@ fn name_picture(color: u32, name: &str, scale: f64) -> Option<Sheet> {
     context.set_text_baseline("middle");
     let _ = context.fill_text(name, NAME_PADDING, NAME_HEIGHT / 2.0 + 0.5);
     Some(sheet)
-}
-
-fn name_area(at: (i32, i32), scale: f64, picture: &web_sys::OffscreenCanvas) -> Area {
-    let left = at.0 + ((NAME_AT.0 - NAME_MARGIN) * scale).round() as i32;
-    let top = at.1 + ((NAME_AT.1 - NAME_MARGIN) * scale).round() as i32;
-    Area::new(left, top, left + picture.width() as i32, top + picture.height() as i32)
 }
 
 /// A name short enough for a label.

@@ -36,8 +36,20 @@ pub(super) struct Ink<'a> {
 }
 
 impl<'a> Ink<'a> {
-    pub(super) fn new(context: &'a OffscreenCanvasRenderingContext2d, view: DeviceView, dark: bool) -> Self {
-        Self { context, view, dark, style: None, batch: Vec::new(), batch_width: 0.0, text: String::new() }
+    pub(super) fn new(
+        context: &'a OffscreenCanvasRenderingContext2d,
+        view: DeviceView,
+        dark: bool,
+    ) -> Self {
+        Self {
+            context,
+            view,
+            dark,
+            style: None,
+            batch: Vec::new(),
+            batch_width: 0.0,
+            text: String::new(),
+        }
     }
 
     /// Draws a stroke.
@@ -76,18 +88,26 @@ impl<'a> Ink<'a> {
             Nib::Highlighter => width,
         };
         let drawn = drawn.max(LINE_WIDTH_MIN);
-        if self.style != Some((style.nib, style.color)) || self.batch_width != drawn || self.batch.len() > BATCH_POINTS_MAX {
+        if self.style != Some((style.nib, style.color))
+            || self.batch_width != drawn
+            || self.batch.len() > BATCH_POINTS_MAX
+        {
             self.flush();
             self.dip(style);
             self.batch_width = drawn;
         }
-        let spacing = (LINE_SPACING / self.view.density * f64::from(UNITS_PER_PIXEL)).clamp(1.0, f64::from(i32::MAX));
+        let spacing = (LINE_SPACING / self.view.density * f64::from(UNITS_PER_PIXEL))
+            .clamp(1.0, f64::from(i32::MAX));
         let (view, batch) = (self.view, &mut self.batch);
         let begin = batch.len();
         outline::thin_out(&stroke.points(), spacing as i32, |at| {
             let (x, y) = view.place(at);
             let at = Vec2::new(x as f32, y as f32);
-            batch.push(if batch.len() == begin { PathStep::Move(at) } else { PathStep::Line(at) });
+            batch.push(if batch.len() == begin {
+                PathStep::Move(at)
+            } else {
+                PathStep::Line(at)
+            });
         });
         if let [PathStep::Move(only)] = batch[begin..] {
             // A line without length is not drawn; a round dot is.

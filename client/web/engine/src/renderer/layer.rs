@@ -90,13 +90,16 @@ impl Layer {
         self.tiles.clear();
         self.tiles.resize((self.columns * rows) as usize, None);
         self.job = None;
-        self.front.fill(Area::of_size(size), &css(board_color(dark)));
+        self.front
+            .fill(Area::of_size(size), &css(board_color(dark)));
         self.mark(Area::of_size(size));
     }
 
     /// Another size, with what is there kept in place until it is drawn again.
     pub(super) fn resize(&mut self, size: (u32, u32), view: DeviceView) {
-        let Some(kept) = Sheet::new(self.size, true) else { return self.restart(size, view, self.dark) };
+        let Some(kept) = Sheet::new(self.size, true) else {
+            return self.restart(size, view, self.dark);
+        };
         let (old_size, old_view) = (self.size, self.view);
         kept.copy(&self.front, Area::of_size(old_size), 0, 0);
         self.restart(size, view, self.dark);
@@ -127,14 +130,23 @@ impl Layer {
         // What came into view: a strip at one side, and one above or below.
         let width = self.size.0 as i32;
         let height = self.size.1 as i32;
-        self.mark(if dx > 0 { Area::new(0, 0, dx, height) } else { Area::new(width + dx, 0, width, height) });
-        self.mark(if dy > 0 { Area::new(0, 0, width, dy) } else { Area::new(0, height + dy, width, height) });
+        self.mark(if dx > 0 {
+            Area::new(0, 0, dx, height)
+        } else {
+            Area::new(width + dx, 0, width, height)
+        });
+        self.mark(if dy > 0 {
+            Area::new(0, 0, width, dy)
+        } else {
+            Area::new(0, height + dy, width, height)
+        });
         true
     }
 
     /// Takes over a view of another density: shows the old picture scaled, and draws everything again.
     pub(super) fn scale_to(&mut self, view: DeviceView) {
-        self.back.fill(Area::of_size(self.size), &css(board_color(self.dark)));
+        self.back
+            .fill(Area::of_size(self.size), &css(board_color(self.dark)));
         copy_scaled(&self.back, &self.front, self.size, self.view, view);
         std::mem::swap(&mut self.front, &mut self.back);
         self.view = view;
@@ -160,10 +172,22 @@ impl Layer {
 
     /// Draws a stroke above everything else in its area, if that is where it belongs: the common case of a stroke that
     /// was just drawn. Tells whether it did; otherwise the area must be marked.
-    pub(super) fn draw_topmost(&mut self, board: &Board, stroke: &Stroke, area: Area, paths: &mut PathCache) -> bool {
+    pub(super) fn draw_topmost(
+        &mut self,
+        board: &Board,
+        stroke: &Stroke,
+        area: Area,
+        paths: &mut PathCache,
+    ) -> bool {
         let is_pen = stroke.style.value.nib == Nib::Pen;
-        let undisturbed = self.job.as_ref().is_none_or(|job| !job.area.intersects(area));
-        if !is_pen || !undisturbed || board.strokes_in(stroke.extent()).last().map(|top| top.id) != Some(stroke.id) {
+        let undisturbed = self
+            .job
+            .as_ref()
+            .is_none_or(|job| !job.area.intersects(area));
+        if !is_pen
+            || !undisturbed
+            || board.strokes_in(stroke.extent()).last().map(|top| top.id) != Some(stroke.id)
+        {
             return false;
         }
         let mut ink = Ink::new(&self.front.context, self.view, self.dark);
@@ -182,7 +206,9 @@ impl Layer {
         mut report: impl FnMut(Area),
     ) {
         loop {
-            let Some(mut job) = self.job.take().or_else(|| self.next_job(board, &is_wet)) else { return };
+            let Some(mut job) = self.job.take().or_else(|| self.next_job(board, &is_wet)) else {
+                return;
+            };
             let view = DeviceView {
                 left: self.view.left + f64::from(job.area.left),
                 top: self.view.top + f64::from(job.area.top),
@@ -210,7 +236,8 @@ impl Layer {
                 return;
             }
             let drawn = Area::new(0, 0, job.area.width(), job.area.height());
-            self.front.copy(&self.scratch, drawn, job.area.left, job.area.top);
+            self.front
+                .copy(&self.scratch, drawn, job.area.left, job.area.top);
             report(job.area);
             if now_ms() >= until_ms {
                 return;
@@ -222,22 +249,42 @@ impl Layer {
     fn next_job(&mut self, board: &Board, is_wet: impl Fn(StrokeId) -> bool) -> Option<Job> {
         let middle = (self.size.0 as i32 / 2, self.size.1 as i32 / 2);
         let distance = |area: &Area| {
-            let (dx, dy) = ((area.left + area.right) / 2 - middle.0, (area.top + area.bottom) / 2 - middle.1);
+            let (dx, dy) = (
+                (area.left + area.right) / 2 - middle.0,
+                (area.top + area.bottom) / 2 - middle.1,
+            );
             dx * dx + dy * dy
         };
         let stale = self.tiles.iter_mut().filter(|tile| tile.is_some());
-        let area = stale.min_by_key(|tile| tile.as_ref().map(distance))?.take()?;
+        let area = stale
+            .min_by_key(|tile| tile.as_ref().map(distance))?
+            .take()?;
         let rect = self.board_rect(area);
-        let (markers, pens): (Vec<&Stroke>, Vec<&Stroke>) =
-            board.strokes_in(rect).into_iter().partition(|stroke| stroke.style.value.nib == Nib::Highlighter);
-        let strokes = markers.into_iter().chain(pens).map(|stroke| stroke.id).filter(|id| !is_wet(*id));
-        Some(Job { area, strokes: strokes.collect(), done: 0 })
+        let (markers, pens): (Vec<&Stroke>, Vec<&Stroke>) = board
+            .strokes_in(rect)
+            .into_iter()
+            .partition(|stroke| stroke.style.value.nib == Nib::Highlighter);
+        let strokes = markers
+            .into_iter()
+            .chain(pens)
+            .map(|stroke| stroke.id)
+            .filter(|id| !is_wet(*id));
+        Some(Job {
+            area,
+            strokes: strokes.collect(),
+            done: 0,
+        })
     }
 
     fn board_rect(&self, area: Area) -> BoardRect {
         // Thin ink is drawn a little wider than its extent.
         let (left, top) = (f64::from(area.left) - 2.0, f64::from(area.top) - 2.0);
-        self.view.board_rect(left, top, f64::from(area.right) + 2.0, f64::from(area.bottom) + 2.0)
+        self.view.board_rect(
+            left,
+            top,
+            f64::from(area.right) + 2.0,
+            f64::from(area.bottom) + 2.0,
+        )
     }
 
     fn drop_job(&mut self) {
@@ -248,7 +295,13 @@ impl Layer {
 }
 
 /// Draws a picture made for one view as another view shows it.
-pub(super) fn copy_scaled(to: &Sheet, from: &Sheet, size: (u32, u32), old: DeviceView, new: DeviceView) {
+pub(super) fn copy_scaled(
+    to: &Sheet,
+    from: &Sheet,
+    size: (u32, u32),
+    old: DeviceView,
+    new: DeviceView,
+) {
     let ratio = new.density / old.density;
     let _ = to.context.draw_image_with_offscreen_canvas_and_dw_and_dh(
         &from.canvas,

@@ -51,7 +51,12 @@ impl Growth {
     /// The device pixels that look different.
     pub(super) fn area(&self, view: DeviceView) -> Area {
         let (x, y) = view.place(self.origin);
-        let at = |v: Vec2| (x + f64::from(v.x) * view.density, y + f64::from(v.y) * view.density);
+        let at = |v: Vec2| {
+            (
+                x + f64::from(v.x) * view.density,
+                y + f64::from(v.y) * view.density,
+            )
+        };
         let ((left, top), (right, bottom)) = (at(self.extent.0), at(self.extent.1));
         Area::around(left, top, right, bottom)
     }
@@ -82,7 +87,8 @@ impl LiveInk {
                 if let Some(index) = index {
                     self.strokes.remove(index);
                 }
-                self.strokes.push(LiveStroke::new(stroke.id, style, points.first()?.at));
+                self.strokes
+                    .push(LiveStroke::new(stroke.id, style, points.first()?.at));
                 self.strokes.len() - 1
             }
         };
@@ -106,7 +112,11 @@ impl LiveInk {
         live.outline.tail(&mut self.steps);
         live.tail = path(&self.steps, &mut self.text);
         live.tail_extent = extent(&self.steps);
-        Some(Growth { points: new, extent: union(changed, live.tail_extent), origin: live.origin })
+        Some(Growth {
+            points: new,
+            extent: union(changed, live.tail_extent),
+            origin: live.origin,
+        })
     }
 
     /// A stroke is dry, or gone.
@@ -118,14 +128,20 @@ impl LiveInk {
 
     /// Strokes that rest are wet no more; the caller puts them on the layer.
     pub(super) fn take_resting(&mut self, now_ms: f64) -> Vec<StrokeId> {
-        let resting = self.strokes.extract_if(.., |live| now_ms - live.grown_ms > REST_MS);
+        let resting = self
+            .strokes
+            .extract_if(.., |live| now_ms - live.grown_ms > REST_MS);
         resting.map(|live| live.id).collect()
     }
 
     /// Draws all of it, highlighters first.
     pub(super) fn draw(&self, ink: &mut Ink<'_>, visible: impl Fn(StrokeId) -> bool) {
         for nib in [Nib::Highlighter, Nib::Pen] {
-            for live in self.strokes.iter().filter(|live| live.style.nib == nib && visible(live.id)) {
+            for live in self
+                .strokes
+                .iter()
+                .filter(|live| live.style.nib == nib && visible(live.id))
+            {
                 live.draw(ink);
             }
         }
@@ -185,5 +201,10 @@ pub(super) fn area_of(rect: BoardRect, view: DeviceView) -> Option<Area> {
     }
     let ((left, top), (right, bottom)) = (view.place(rect.min), view.place(rect.max));
     // Ink that is hardly a pixel wide is drawn a little wider than it is.
-    Some(Area::around(left - 1.0, top - 1.0, right + 1.0, bottom + 1.0))
+    Some(Area::around(
+        left - 1.0,
+        top - 1.0,
+        right + 1.0,
+        bottom + 1.0,
+    ))
 }

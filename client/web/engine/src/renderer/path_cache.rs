@@ -35,11 +35,20 @@ impl PathCache {
         self.clock += 1;
         let style = stroke.style.value;
         let look = (style.nib, style.width);
-        let fresh = self.paths.get(&stroke.id).is_some_and(|cached| cached.points == stroke.point_count && cached.look == look);
+        let fresh = self
+            .paths
+            .get(&stroke.id)
+            .is_some_and(|cached| cached.points == stroke.point_count && cached.look == look);
         if !fresh {
             let origin = outline::trace(&stroke.points(), style, &mut self.steps)?;
             let path = path(&self.steps, &mut self.text)?;
-            let cached = Cached { path, origin, points: stroke.point_count, look, used: 0 };
+            let cached = Cached {
+                path,
+                origin,
+                points: stroke.point_count,
+                look,
+                used: 0,
+            };
             self.points += cached.points as usize;
             if let Some(old) = self.paths.insert(stroke.id, cached) {
                 self.points -= old.points as usize;
@@ -55,12 +64,15 @@ impl PathCache {
 
     /// Halving costs one pass for many insertions.
     fn drop_older_half(&mut self) {
-        let mut uses: Vec<u64> = self.paths.values().map(|cached| cached.used).collect();
-        let middle = uses.len() / 2;
-        let (_, median, _) = uses.select_nth_unstable(middle);
-        let median = *median;
-        self.paths.retain(|_, cached| cached.used > median || cached.used == 0);
-        self.points = self.paths.values().map(|cached| cached.points as usize).sum();
+        // Uses are counted one by one, so that as many distinct strokes were used since as the clock has moved at most.
+        let kept = self.clock.saturating_sub(self.paths.len() as u64 / 2);
+        self.paths
+            .retain(|_, cached| cached.used > kept || cached.used == 0);
+        self.points = self
+            .paths
+            .values()
+            .map(|cached| cached.points as usize)
+            .sum();
     }
 }
 

@@ -16,8 +16,13 @@ impl Sheet {
     /// Takes a canvas. Opaque sheets are copied without blending.
     pub(super) fn of(canvas: OffscreenCanvas, opaque: bool) -> Option<Self> {
         let options: Object = object(&[("alpha", (!opaque).into())]);
-        let context = canvas.get_context_with_context_options("2d", &options).ok()??;
-        Some(Self { canvas, context: context.unchecked_into() })
+        let context = canvas
+            .get_context_with_context_options("2d", &options)
+            .ok()??;
+        Some(Self {
+            canvas,
+            context: context.unchecked_into(),
+        })
     }
 
     /// A new one.
@@ -34,29 +39,31 @@ impl Sheet {
     /// Fills a rectangle with a plain colour.
     pub(super) fn fill(&self, area: Area, css: &str) {
         self.context.set_fill_style_str(css);
-        self.context.fill_rect(area.left.into(), area.top.into(), area.width().into(), area.height().into());
+        self.context.fill_rect(
+            area.left.into(),
+            area.top.into(),
+            area.width().into(),
+            area.height().into(),
+        );
     }
 
     /// Copies an area of another sheet to a place.
     pub(super) fn copy(&self, from: &Self, area: Area, left: i32, top: i32) {
         let (width, height) = (f64::from(area.width()), f64::from(area.height()));
         let (x, y) = (area.left.into(), area.top.into());
-        let _ = self.context.draw_image_with_offscreen_canvas_and_sw_and_sh_and_dx_and_dy_and_dw_and_dh(
-            &from.canvas,
-            x,
-            y,
-            width,
-            height,
-            left.into(),
-            top.into(),
-            width,
-            height,
-        );
-    }
-
-    /// Undoes every transform.
-    pub(super) fn reset_transform(&self) {
-        let _ = self.context.set_transform(1.0, 0.0, 0.0, 1.0, 0.0, 0.0);
+        let _ = self
+            .context
+            .draw_image_with_offscreen_canvas_and_sw_and_sh_and_dx_and_dy_and_dw_and_dh(
+                &from.canvas,
+                x,
+                y,
+                width,
+                height,
+                left.into(),
+                top.into(),
+                width,
+                height,
+            );
     }
 }
 
@@ -71,7 +78,12 @@ pub(super) struct Area {
 
 impl Area {
     pub(super) const fn new(left: i32, top: i32, right: i32, bottom: i32) -> Self {
-        Self { left, top, right, bottom }
+        Self {
+            left,
+            top,
+            right,
+            bottom,
+        }
     }
 
     /// All of a sheet of this size.
@@ -123,7 +135,12 @@ impl Area {
 
     pub(super) fn moved(self, dx: i32, dy: i32) -> Self {
         let add = |v: i32, by: i32| v.saturating_add(by).clamp(-FAR, FAR);
-        Self::new(add(self.left, dx), add(self.top, dy), add(self.right, dx), add(self.bottom, dy))
+        Self::new(
+            add(self.left, dx),
+            add(self.top, dy),
+            add(self.right, dx),
+            add(self.bottom, dy),
+        )
     }
 }
 
@@ -168,6 +185,10 @@ impl Damage {
         if std::mem::take(&mut self.everything) {
             return vec![sheet];
         }
-        areas.into_iter().map(|area| area.intersection(sheet)).filter(|area| !area.is_empty()).collect()
+        areas
+            .into_iter()
+            .map(|area| area.intersection(sheet))
+            .filter(|area| !area.is_empty())
+            .collect()
     }
 }

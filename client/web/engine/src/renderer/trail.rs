@@ -33,7 +33,11 @@ impl Trail {
 
     /// Forgets what has faded. Answers what looks different, as long as there is something to see.
     pub(super) fn age(&mut self, now_ms: f64, view: DeviceView, radius: f64) -> Option<Area> {
-        while self.places.front().is_some_and(|(_, at_ms)| now_ms - at_ms > FADE_MS) {
+        while self
+            .places
+            .front()
+            .is_some_and(|(_, at_ms)| now_ms - at_ms > FADE_MS)
+        {
             self.places.pop_front();
         }
         let areas = self.places.iter().map(|(at, _)| {
@@ -45,7 +49,14 @@ impl Trail {
         before.into_iter().chain(covered).reduce(Area::union)
     }
 
-    pub(super) fn draw(&self, sheet: &Sheet, now_ms: f64, view: DeviceView, radius: f64, dark: bool) {
+    pub(super) fn draw(
+        &self,
+        sheet: &Sheet,
+        now_ms: f64,
+        view: DeviceView,
+        radius: f64,
+        dark: bool,
+    ) {
         let context = &sheet.context;
         context.set_stroke_style_str(if dark { "#fff" } else { "#000" });
         context.set_line_cap("round");
