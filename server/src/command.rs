@@ -45,17 +45,18 @@ enum Command {
     Serve(Box<ServeArguments>),
 }
 
+// One line a paragraph: clap wraps to the terminal's width.
 const SERVE_ABOUT: &str = "\
 Serve boards to browsers and other clients.
 
-Open the printed address in a browser and draw; whoever has the board's link draws with you. Everything is kept in one
-data folder, and what the page shows as saved is on disk. Without further options the server is reachable from this
+Open the printed address in a browser and draw; whoever has the board's link draws with you. Everything is kept in one \
+data folder, and what the page shows as saved is on disk. Without further options the server is reachable from this \
 machine alone.
 
 Browsers connect over WebTransport (QUIC, UDP) and, where that does not get through, over a WebSocket on the HTTP port.
 
-Every option can be given as a flag, as an environment variable, or in a TOML file under its name with underscores
-(quic_port = 8443). A flag counts more than the environment, the environment more than the file. Unknown names are
+Every option can be given as a flag, as an environment variable, or in a TOML file under its name with underscores \
+(quic_port = 8443). A flag counts more than the environment, the environment more than the file. Unknown names are \
 refused.";
 
 const SERVE_EXAMPLES: &str = "\
@@ -76,7 +77,7 @@ Examples:
       tls_cert = \"/etc/chalkboard/fullchain.pem\"
       tls_key = \"/etc/chalkboard/privkey.pem\"
 
-Stop it with Ctrl+C or SIGTERM: it saves everything, tells everybody, and ends within 20 seconds; a second signal ends
+Stop it with Ctrl+C or SIGTERM: it saves everything, tells everybody, and ends within 20 seconds; a second signal ends \
 it at once. SIGHUP reads the certificate again.
 
 Exit codes: 0 stopped as asked, 1 failed, 2 the configuration can't be used.";

@@ -1,7 +1,7 @@
 //! The server as a whole: starts its parts in order, and stops them in order.
 //!
-//! Storage first, because nothing is worth starting that could not save; listeners last. The stop is the other way
-//! round: nobody new, then rooms (saved, visitors told), then connections, then storage.
+//! First what may be refused (certificate, ports, then the data folder), then rooms, and who connects is answered last.
+//! The stop is the other way round: nobody new, then rooms (saved, visitors told), then connections, then storage.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
@@ -91,14 +91,20 @@ impl Server {
     pub fn start(config: &Config) -> Result<Self, StartError> {
         let counters = Arc::new(Counters::default());
         let index = Arc::new(RoomIndex::default());
-        let (log, folder) = start_log(config, &index)?;
-        let certificates = Arc::new(match &config.tls {
-            Some(files) => Certificates::from_files(files.clone())?,
-            None => Certificates::of_own_making(folder.as_ref().map(DataFolder::certificates))?,
-        });
+        // What can be refused without touching the data folder is refused first.
+        let operators = config
+            .tls
+            .clone()
+            .map(Certificates::from_files)
+            .transpose()?;
         let http = bind_tcp(SocketAddr::new(config.listen, config.port))?;
         let http_address = http.local_addr()?;
         let sockets = bind_shards(config, http_address.port())?;
+        let (log, folder) = start_log(config, &index)?;
+        let certificates = Arc::new(match operators {
+            Some(certificates) => certificates,
+            None => Certificates::of_own_making(folder.as_ref().map(DataFolder::certificates))?,
+        });
 
         let boards = Arc::new(Boards::start(
             index,
