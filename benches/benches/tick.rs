@@ -1,0 +1,164 @@
+//! The tick of a room: idle, with moving cursors, with ink, and a join to a full board.
+
+use chalkboard_benches::{begin, join, pen, pointer, room};
+use chalkboard_shared::cursor::{CursorState, CursorTool};
+use chalkboard_shared::op::InkRun;
+use chalkboard_shared::{ActorId, BoardPoint, Op, OpId, SessionId, StrokeId};
+use chalkboard_simulation::{Input, Now};
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+
+fn idle(c: &mut Criterion) {
+    let mut room = room(100);
+    c.bench_function("tick/idle/100", |b| {
+        b.iter(|| room.step(Now::default(), []))
+    });
+}
+
+fn moving(c: &mut Criterion) {
+    let mut group = c.benchmark_group("tick/cursors");
+    for sessions in [100u32, 1000] {
+        let mut room = room(sessions);
+        let mut sequence = 0;
+        group.bench_function(sessions.to_string(), |b| {
+            b.iter(|| {
+                sequence += 1;
+                let cursor = |i| {
+                    let (x, y) = pointer(i, f64::from(sequence) / 60.0);
+                    let at = BoardPoint::new(x as i32 * 16, y as i32 * 16);
+                    let cursor = CursorState {
+                        at,
+                        tool: CursorTool::Pen,
+                        pressed: false,
+                    };
+                    Input::Cursor {
+                        session: SessionId(i),
+                        sequence,
+                        cursor,
+                    }
+                };
+                room.step(Now::default(), (0..sessions).map(cursor))
+            });
+        });
+    }
+    group.finish();
+}
+
+fn ink(c: &mut Criterion) {
+    let mut group = c.benchmark_group("tick/ops");
+    for ops in [10u32, 500] {
+        let mut room = room(20);
+        let mut counter = 1;
+        room.step(
+            Now::default(),
+            (0..10).map(|n| Input::Ops {
+                session: SessionId(n),
+                first: 1,
+                ops: vec![begin(n)],
+            }),
+        );
+        let mut since_begin = 0;
+        group.bench_function(ops.to_string(), |b| {
+            b.iter(|| {
+                // A stroke holds 10,000 points at the most: begin anew before that.
+                since_begin += ops / 10;
+                let anew = since_begin > 9000;
+                if anew {
+                    since_begin = 0;
+                }
+                let first = counter + 1;
+                counter += ops / 10;
+                let stroke_counter = if anew {
+                    first
+                } else {
+                    first - (since_begin - ops / 10) - 1
+                };
+                let inputs = (0..10).map(|n| {
+                    let actor = ActorId(u64::from(n) + 1);
+                    let stroke = StrokeId(OpId {
+                        actor,
+                        counter: stroke_counter,
+                    });
+                    let ops = (0..ops / 10).map(|i| {
+                        if anew && i == 0 {
+                            begin(n)
+                        } else {
+                            Op::Extend {
+                                stroke,
+                                ink: InkRun::new(vec![pen(n, f64::from(counter + i) / 60.0)]),
+                            }
+                        }
+                    });
+                    Input::Ops {
+                        session: SessionId(n),
+                        first,
+                        ops: ops.collect(),
+                    }
+                });
+                room.step(Now::default(), inputs)
+            });
+        });
+        assert!(
+            room.position().0 > u64::from(counter),
+            "ops of the bench were refused"
+        );
+    }
+    group.finish();
+}
+
+fn joining(c: &mut Criterion) {
+    let mut room = room(1);
+    for batch in 0..200u32 {
+        let ops = (0..250).map(|i| begin(batch * 250 + i)).collect();
+        room.step(
+            Now::default(),
+            [Input::Ops {
+                session: SessionId(0),
+                first: batch * 250 + 1,
+                ops,
+            }],
+        );
+    }
+    while room.has_work() {
+        room.step(Now::default(), []);
+    }
+    let mut next = 10;
+    let mut bytes = 0;
+    c.bench_function("tick/join/50000", |b| {
+        b.iter_batched(
+            || {
+                next += 1;
+                next
+            },
+            |session| {
+                bytes = 0;
+                let mut inputs = vec![join(session)];
+                loop {
+                    let output = room.step(Now::default(), inputs);
+                    let sent: usize = output
+                        .sends
+                        .iter()
+                        .filter(|s| s.session == SessionId(session))
+                        .map(|s| s.frame.len())
+                        .sum();
+                    bytes += sent;
+                    if sent == 0 {
+                        break;
+                    }
+                    inputs = vec![Input::Written {
+                        session: SessionId(session),
+                        bytes: sent as u32,
+                    }];
+                }
+                room.step(Now::default(), [Input::Leave(SessionId(session))]);
+            },
+            BatchSize::PerIteration,
+        );
+    });
+    eprintln!(
+        "tick/join/50000: {:.1} bytes a stroke of 30 points",
+        bytes as f64 / 50_000.0
+    );
+}
+
+criterion_group!(benches, idle, moving, ink, joining);
+criterion_main!(benches);
