@@ -6,7 +6,7 @@
 //! Both are one PEM file each, readable by this user alone; [`crate::tls`] puts them to use.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 
 use rcgen::{
@@ -16,6 +16,8 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
+
+use crate::secret_file;
 
 const HOUR_S: i64 = 3600;
 const DAY_S: i64 = 24 * HOUR_S;
@@ -117,27 +119,10 @@ impl SelfSigned {
 
     /// Keeps it in a file that only this user can read, whole or not at all.
     fn save(&self, path: &Path) -> Result<(), CertificateError> {
-        let failed = |source| CertificateError::Write {
+        secret_file::write(path, self.pem.as_bytes()).map_err(|source| CertificateError::Write {
             path: path.to_owned(),
             source,
-        };
-        let unfinished = path.with_extension("pem.tmp");
-        // One that was left over might be readable by others.
-        match fs::remove_file(&unfinished) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
-            Ok(()) | Err(_) => {}
-        }
-        let mut options = fs::OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let written = options.open(&unfinished).and_then(|mut file| {
-            file.write_all(self.pem.as_bytes())?;
-            file.sync_all()
-        });
-        written
-            .and_then(|()| fs::rename(&unfinished, path))
-            .map_err(failed)
+        })
     }
 }
 

@@ -15,6 +15,7 @@ use crate::boards::{Boards, RoomIndex};
 use crate::config::Config;
 use crate::http::{self, Site};
 use crate::origin::OriginPolicy;
+use crate::reset_key::ResetKey;
 use crate::session::{Gauge, Reception};
 use crate::shard::{Shard, ShardError};
 use crate::storage::repo::{Memory, Sqlite};
@@ -35,7 +36,7 @@ const SESSIONS_WAIT: Duration = Duration::from_secs(3);
 /// How long HTTP requests may take after that.
 const REQUESTS_WAIT: Duration = Duration::from_secs(1);
 
-/// Why the server did not start. Nothing of it is left running.
+/// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it all")]
 pub enum StartError {
@@ -54,6 +55,8 @@ pub enum StartError {
     },
     #[error("the operating system gives no threads or event queues: {0}; raise the limits on them")]
     System(#[from] io::Error),
+    #[error("the operating system gives no random numbers: {0}")]
+    Random(#[source] getrandom::Error),
     #[error("QUIC can't be set up: {0}")]
     Quic(String),
 }
@@ -106,6 +109,8 @@ impl Server {
             None => Certificates::of_own_making(folder.as_ref().map(DataFolder::certificates))?,
         });
 
+        let reset_key = ResetKey::load(folder.as_ref().map(DataFolder::certificates))
+            .map_err(StartError::Random)?;
         let boards = Arc::new(Boards::start(
             index,
             log.handle(),
@@ -128,7 +133,9 @@ impl Server {
         let shards = sockets
             .into_iter()
             .zip(0..)
-            .map(|(socket, number)| Shard::start(number, socket, &certificates, reception.clone()))
+            .map(|(socket, number)| {
+                Shard::start(number, socket, &certificates, &reset_key, reception.clone())
+            })
             .collect::<Result<Vec<_>, _>>()?;
 
         let site = Arc::new(Site {

@@ -14,13 +14,12 @@ use std::time::Duration;
 use chalkboard_shared::limits::SESSION_QUEUE_BYTES_MAX;
 use chalkboard_shared::reason::DisconnectReason;
 use quinn::crypto::rustls::QuicServerConfig;
-use quinn::{
-    EndpointConfig, IdleTimeout, Incoming, ServerConfig, TokioRuntime, TransportConfig, VarInt,
-};
+use quinn::{IdleTimeout, Incoming, ServerConfig, TokioRuntime, TransportConfig, VarInt};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 use web_transport_quinn::Request;
 
+use crate::reset_key::ResetKey;
 use crate::session::Reception;
 use crate::tls::{Certificates, TlsError};
 use crate::transport::webtransport;
@@ -110,6 +109,7 @@ impl Shard {
         number: u16,
         socket: UdpSocket,
         certificates: &Certificates,
+        reset_key: &ResetKey,
         reception: Arc<Reception>,
     ) -> Result<Self, ShardError> {
         let address = socket.local_addr()?;
@@ -124,7 +124,7 @@ impl Shard {
         let endpoint = {
             let _context = runtime.enter();
             quinn::Endpoint::new(
-                EndpointConfig::default(),
+                reset_key.endpoint_config(),
                 Some(config),
                 socket,
                 Arc::new(TokioRuntime),
