@@ -490,3 +490,6 @@ fn load_room(log: &LogHandle, board: BoardId, tick_us: u32) -> Result<(Room, Pos
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
