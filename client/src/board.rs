@@ -207,6 +207,13 @@ impl Board {
         predicted
     }
 
+    /// A prediction whose strokes are not confirmed, none of them.
+    pub(crate) fn is_unconfirmed(&self, counter: u32) -> bool {
+        let id = self.op_id(counter);
+        let is_held = |op: &Op| op.strokes(&id).any(|stroke| self.mirror.holds(stroke));
+        self.pending.get(&counter).is_some_and(|p| !is_held(&p.op))
+    }
+
     /// The room accepted a prediction but did not send it back, because it lies outside of what is covered, or
     /// because its stroke came whole. Applied where the mirror still holds the stroke as it was before.
     pub(crate) fn accept_unsent(&mut self, counter: u32, position: chalkboard_shared::Position) {

@@ -132,6 +132,10 @@ pub struct Client {
     coverage: Option<Coverage>,
     /// The strokes that the connection sends first are on their way; the counter is the last op that they hold.
     first_load: Option<u32>,
+    /// Strokes of a new coverage are on their way.
+    covering: bool,
+    /// The last answered op whose stroke may be among them: until then it shows as predicted.
+    arriving: u32,
 
     live: Vec<Live>,
     gesture: Option<Step>,
@@ -169,6 +173,8 @@ impl Client {
             people: BTreeMap::new(),
             coverage: None,
             first_load: None,
+            covering: false,
+            arriving: 0,
             live: Vec::new(),
             gesture: None,
             cursor: CursorPace::new(),
@@ -196,6 +202,8 @@ impl Client {
         self.cursors.clear();
         self.session = None;
         self.coverage = None;
+        self.covering = false;
+        self.arriving = 0;
         self.pings = LinkPace::new();
     }
 
@@ -296,6 +304,7 @@ impl Client {
                     Some(old) => self.evict_outside(old),
                 }
                 self.coverage = Some(coverage);
+                self.covering = true;
             }
             ServerMessage::Chunk(strokes) => {
                 for stroke in strokes {
@@ -345,6 +354,9 @@ impl Client {
             self.board.withdraw_through(answered);
         }
         self.history.forget(&lost);
+        self.covering = false;
+        self.board
+            .withdraw_through(std::mem::take(&mut self.arriving));
         self.evict_outside(coverage);
         self.notify(Event::Loaded);
         Ok(())
@@ -405,7 +417,12 @@ impl Client {
             })
             .collect();
         self.outbox.answer(through, position)?;
+        let is_coming = self.covering || self.view.is_awaited(self.coverage);
         for counter in unsent {
+            if is_coming && self.board.is_unconfirmed(counter) {
+                self.arriving = counter;
+                continue;
+            }
             self.board.accept_unsent(counter, position);
         }
         self.board.answered();
@@ -549,7 +566,16 @@ impl Client {
     /// This person sees this part of the board now.
     pub fn set_view(&mut self, view: BoardRect) {
         if !view.is_empty() {
-            self.view.set(view);
+            // The room cuts it at the plane's edge too.
+            let all = BoardRect::EVERYTHING;
+            let inside = |p: BoardPoint| {
+                BoardPoint::new(
+                    p.x.clamp(all.min.x, all.max.x),
+                    p.y.clamp(all.min.y, all.max.y),
+                )
+            };
+            self.view
+                .set(BoardRect::from_corners(inside(view.min), inside(view.max)));
         }
     }
 

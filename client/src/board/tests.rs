@@ -1,3 +1,5 @@
+//! The board alone: drawing order, what counts as grown, and bounds; its use by the client is tested there.
+
 use chalkboard_shared::op::InkRun;
 use chalkboard_shared::stroke::Nib;
 use chalkboard_shared::{BoardPoint, InkPoint, Position, StrokeStyle};

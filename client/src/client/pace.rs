@@ -81,6 +81,7 @@ impl CursorPace {
 #[derive(Debug)]
 pub(super) struct ViewPace {
     view: BoardRect,
+    sent: BoardRect,
     sent_ms: f64,
     changed: bool,
 }
@@ -89,6 +90,7 @@ impl ViewPace {
     pub(super) const fn new(view: BoardRect) -> Self {
         Self {
             view,
+            sent: view,
             sent_ms: f64::NEG_INFINITY,
             changed: false,
         }
@@ -116,9 +118,15 @@ impl ViewPace {
         self.changed && coverage.is_none_or(|c| !c.rect().contains_rect(self.view))
     }
 
+    /// The room will cover more than it does, once it has read the last view.
+    pub(super) fn is_awaited(&self, coverage: Option<Coverage>) -> bool {
+        coverage.is_none_or(|c| !c.rect().contains_rect(self.sent))
+    }
+
     pub(super) fn take(&mut self, now_ms: f64) -> BoardRect {
         self.changed = false;
         self.sent_ms = now_ms;
+        self.sent = self.view;
         self.view
     }
 }

@@ -1,3 +1,5 @@
+//! The client against a small room: prediction, rebase, resending, undo, coverage, pace, and random interleavings.
+
 use chalkboard_shared::cursor::{CursorState, CursorTool};
 use chalkboard_shared::limits::POINTS_PER_STROKE_MAX;
 use chalkboard_shared::stroke::Nib;
@@ -624,6 +626,42 @@ fn events_do_not_pile_up() {
     }
     assert_eq!(events(&mut client), [Event::People]);
     assert_eq!(client.people()[0].name, "name 999");
+}
+
+#[test]
+fn ink_drawn_ahead_of_its_coverage_does_not_flicker() {
+    for is_sent in [true, false] {
+        let mut world = World::new(1);
+        let client = &mut world.clients[0];
+        let far = px(20_000, 0, 21_000, 700);
+        client.set_view(far);
+        let stroke = draw(client, 20_100, 100);
+        while client.poll_transmit().is_some() {}
+        let ack = ServerMessage::Ack {
+            through: 2,
+            position: Position(2),
+            rejected: vec![],
+        };
+        // The room applied it before it followed the view, and the chunks of the view take their time.
+        let coverage = Coverage::of_view(far, None);
+        for message in [ack, ServerMessage::Coverage(coverage)] {
+            client.receive(1.0, message.encode()).expect("in order");
+            assert_eq!(client.board().get(stroke).map(|s| s.point_count), Some(7));
+        }
+        if is_sent {
+            let mut whole = Stroke::new(stroke, Position(1), STYLE);
+            whole.push(&line(20_100, 100, 7));
+            whole.finish();
+            let chunk = ServerMessage::Chunk(vec![whole]);
+            client.receive(1.0, chunk.encode()).expect("a chunk");
+            assert_eq!(client.board().get(stroke).map(|s| s.point_count), Some(7));
+        }
+        let covered = ServerMessage::Covered.encode();
+        client.receive(1.0, covered).expect("in order");
+        // What has not come by now is not there.
+        assert_eq!(client.board().get(stroke).is_some(), is_sent);
+        assert_eq!(client.board().confirmed_len(), usize::from(is_sent));
+    }
 }
 
 /// What happens next in a random run.
