@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use chalkboard_shared::limits::SESSION_QUEUE_BYTES_MAX;
@@ -34,7 +35,10 @@ pub(crate) enum PushError {
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     state: Mutex<State>,
+    /// For [`Outbox::next`].
     changed: Notify,
+    /// For [`Outbox::overdue`].
+    closed: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -119,6 +123,7 @@ impl Outbox {
         }
         drop(state);
         self.changed.notify_one();
+        self.closed.notify_one();
     }
 
     /// The session's task is gone: nobody takes anything out any more.
@@ -143,6 +148,19 @@ impl Outbox {
                 return batch;
             }
             self.changed.notified().await;
+        }
+    }
+
+    /// Waits until the session should have ended `patience` ago, and says why it does. A peer that takes nothing more
+    /// can hold up a write for ever; this is when to cut it off. For one task at a time.
+    pub(crate) async fn overdue(&self, patience: Duration) -> DisconnectReason {
+        loop {
+            let end = self.lock().end;
+            if let Some(reason) = end {
+                tokio::time::sleep(patience).await;
+                return reason;
+            }
+            self.closed.notified().await;
         }
     }
 
@@ -246,6 +264,17 @@ mod tests {
         let batch = outbox.take().expect("the end");
         assert!(batch.reliable.is_empty());
         assert_eq!(batch.end, Some(DisconnectReason::TooSlow));
+    }
+
+    #[tokio::test]
+    async fn an_end_becomes_overdue_even_while_frames_wait() {
+        let outbox = Outbox::default();
+        outbox.push(frame(9)).expect("there is room");
+        let overdue = outbox.overdue(Duration::ZERO);
+        tokio::pin!(overdue);
+        assert!(futures::poll!(overdue.as_mut()).is_pending());
+        outbox.close(DisconnectReason::Flood);
+        assert_eq!(overdue.await, DisconnectReason::Flood);
     }
 
     #[test]

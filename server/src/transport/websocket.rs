@@ -85,7 +85,12 @@ async fn serve_session(
         Ok(session) => session,
         Err(reason) => return goodbye(sink, Ending::Told(reason)).await,
     };
-    let writing = write_frames(sink, &session, &outbox, &reception.counters);
+    let writing = async {
+        tokio::select! {
+            ending = write_frames(sink, &session, &outbox, &reception.counters) => ending,
+            reason = outbox.overdue(GOODBYE_WAIT) => Ending::Told(reason),
+        }
+    };
     let reading = read_frames(&session, stream);
     tokio::pin!(writing);
     let ending = tokio::select! {

@@ -77,7 +77,12 @@ async fn exchange(
     send: SendStream,
     reader: Reader,
 ) -> Ending {
-    let writing = write_frames(connection, session, outbox, send, &reception.counters);
+    let writing = async {
+        tokio::select! {
+            ending = write_frames(connection, session, outbox, send, &reception.counters) => ending,
+            reason = outbox.overdue(GOODBYE_WAIT) => Ending::Told(reason),
+        }
+    };
     let reading = read_frames(session, reader);
     let datagrams = read_datagrams(connection, session);
     tokio::pin!(writing);
