@@ -122,9 +122,6 @@ fn compiled_files(workspace: &Workspace, step: &Step) -> Result<Files> {
         "--package",
         "chalkboard-web-ui",
     ]);
-    // wasm-bindgen reads from a section which wasm features were used; stripping would take that section away.
-    // What else a strip removes (names, producers) is left out when the module is written again.
-    cargo.args(["--config", "profile.web.strip=\"none\""]);
     let artifacts = compile::compile(&mut cargo, step, Messages::Held)?;
     let mut files = Files::new();
     for (library, name) in WASM_CRATES {
