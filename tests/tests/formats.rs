@@ -1,0 +1,337 @@
+//! What was written once can be read forever, and the wire changes only on purpose.
+//!
+//! `golden/wire-1.txt` has a line a message: its name and its bytes. It changes only together with
+//! `limits::PROTOCOL_VERSION`. `golden/record-1.txt` and `golden/snapshot-1.txt` are what version 1 stored: they must
+//! open forever, so a new version adds files and never changes these.
+
+use std::fs;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use chalkboard_shared::codec::Writer;
+use chalkboard_shared::cursor::{CursorDelta, CursorKeyframe, CursorState, CursorTool};
+use chalkboard_shared::interest::Coverage;
+use chalkboard_shared::op::InkRun;
+use chalkboard_shared::stroke::Nib;
+use chalkboard_shared::wire::{
+    ClientMessage, Hello, Participant, PersonChange, Profile, Resume, ServerMessage, Update,
+    Welcome,
+};
+use chalkboard_shared::{
+    ActorId, BoardId, BoardPoint, BoardRect, DisconnectReason, InkPoint, Op, OpEntry, OpId,
+    Position, RejectReason, Rights, Secret, SessionId, Stroke, StrokeId, StrokeStyle, Tick,
+};
+use chalkboard_simulation::{LogRecord, Room};
+use chalkboard_tests::stage::{CONFIG, Stage, join, ops};
+
+fn golden(name: &str) -> (PathBuf, String) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("golden")
+        .join(name);
+    let text = fs::read_to_string(&path).unwrap_or_default();
+    (path, text)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Bytes {
+    let digits: Vec<u8> = text.trim().bytes().collect();
+    let byte = |pair: &[u8]| {
+        u8::from_str_radix(core::str::from_utf8(pair).expect("ASCII"), 16).expect("hex")
+    };
+    digits.chunks(2).map(byte).collect()
+}
+
+const ID: OpId = OpId {
+    actor: ActorId(0x0102_0304_0506_0708),
+    counter: 5,
+};
+const STYLE: StrokeStyle = StrokeStyle {
+    nib: Nib::Highlighter,
+    color: 0xff_88_00,
+    width: 320,
+};
+
+fn ink() -> InkRun {
+    InkRun::new(vec![
+        InkPoint::new(160, -320, 128),
+        InkPoint::new(176, -304, 130),
+        InkPoint::new(215, -300, 131),
+    ])
+}
+
+/// One op of every kind.
+fn every_op() -> Vec<Op> {
+    let own = StrokeId(OpId { counter: 2, ..ID });
+    let strokes = vec![
+        own,
+        StrokeId(OpId {
+            actor: ActorId(9),
+            counter: 300,
+        }),
+    ];
+    vec![
+        Op::Begin {
+            style: STYLE,
+            ink: ink(),
+        },
+        Op::Extend {
+            stroke: own,
+            ink: ink(),
+        },
+        Op::Finish { stroke: own },
+        Op::Erase {
+            strokes: strokes.clone(),
+        },
+        Op::Restore {
+            strokes: strokes.clone(),
+        },
+        Op::Restyle {
+            strokes,
+            style: STYLE,
+        },
+    ]
+}
+
+fn stroke() -> Stroke {
+    let mut stroke = Stroke::new(StrokeId(ID), Position(9), STYLE);
+    stroke.push(ink().points());
+    stroke.finish();
+    stroke
+}
+
+/// One message of every kind, with its name.
+fn every_message() -> Vec<(&'static str, Bytes)> {
+    let profile = Profile {
+        name: "Ada".into(),
+        color: 0x33_66_99,
+    };
+    let view = BoardRect::from_corners(BoardPoint::new(0, 0), BoardPoint::new(20_480, 12_800));
+    let area = Coverage::of_view(view, None);
+    let cursor = CursorState {
+        at: BoardPoint::new(1600, 800),
+        tool: CursorTool::Eraser,
+        pressed: true,
+    };
+    let keyframe = CursorKeyframe::new(7, area, [(SessionId(3), cursor)]);
+    let moved = keyframe.snap(CursorState {
+        at: BoardPoint::new(1700, 900),
+        ..cursor
+    });
+    let mut delta = Writer::new();
+    let changed = vec![(SessionId(3), moved), (SessionId(4), keyframe.snap(cursor))];
+    CursorDelta {
+        tick: Tick(8),
+        gone: vec![],
+        changed,
+    }
+    .encode(&keyframe, 1000, &mut delta);
+    let entry = |op| {
+        Update::Op(OpEntry {
+            position: Position(9),
+            id: ID,
+            op,
+        })
+    };
+    let person = Participant {
+        session: SessionId(3),
+        actor: ActorId(4),
+        rights: Rights::Edit,
+        profile: profile.clone(),
+    };
+    let client = |name, message: ClientMessage| (name, message.encode());
+    let server = |name, message: ServerMessage| (name, message.encode());
+    vec![
+        client(
+            "hello",
+            ClientMessage::Hello(Box::new(Hello {
+                board: BoardId([1; 16]),
+                secret: Secret([2; 16]),
+                key: [3; 16],
+                profile: profile.clone(),
+                view,
+                resume: Some(Resume {
+                    epoch: 4,
+                    position: Position(5),
+                }),
+            })),
+        ),
+        client(
+            "ops",
+            ClientMessage::Ops {
+                first: 5,
+                ops: every_op()
+                    .into_iter()
+                    .map(|op| op.unsigned(ID.actor))
+                    .collect(),
+            },
+        ),
+        client("view", ClientMessage::View(view)),
+        client("profile", ClientMessage::Profile(profile)),
+        client("ping", ClientMessage::Ping(300)),
+        client(
+            "cursor",
+            ClientMessage::Cursor {
+                sequence: 6,
+                cursor,
+            },
+        ),
+        server(
+            "welcome",
+            ServerMessage::Welcome(Box::new(Welcome {
+                session: SessionId(3),
+                actor: ActorId(4),
+                rights: Rights::Edit,
+                epoch: 5,
+                tick: Tick(6),
+                tick_us: 16_667,
+                position: Position(7),
+                durable: Position(6),
+                answered: 8,
+                view_secret: Some(Secret([9; 16])),
+            })),
+        ),
+        server("coverage", ServerMessage::Coverage(area)),
+        server("chunk", ServerMessage::Chunk(vec![stroke()])),
+        server("covered", ServerMessage::Covered),
+        server(
+            "updates",
+            ServerMessage::Updates {
+                tick: Tick(6),
+                updates: every_op()
+                    .into_iter()
+                    .map(entry)
+                    .chain([Update::Stroke(Box::new(stroke()))])
+                    .collect(),
+            },
+        ),
+        server(
+            "ack",
+            ServerMessage::Ack {
+                through: 9,
+                position: Position(10),
+                rejected: vec![(8, RejectReason::NotYours)],
+            },
+        ),
+        server("durable", ServerMessage::Durable(Position(10))),
+        server(
+            "people",
+            ServerMessage::People(vec![
+                PersonChange::Here(person),
+                PersonChange::Left(SessionId(2)),
+            ]),
+        ),
+        server("keyframe", ServerMessage::Keyframe(keyframe)),
+        server(
+            "cursor-delta",
+            ServerMessage::CursorDelta(delta.into_bytes()),
+        ),
+        server("pong", ServerMessage::Pong(300)),
+        server("bye", ServerMessage::Bye(DisconnectReason::TooSlow)),
+    ]
+}
+
+#[test]
+fn the_wire_is_what_version_1_says() {
+    let (path, expect) = golden("wire-1.txt");
+    let got: String = every_message()
+        .iter()
+        .map(|(name, frame)| format!("{name} {}\n", hex(frame)))
+        .collect();
+    assert_eq!(
+        got,
+        expect,
+        "the wire has changed: raise the protocol's version, and write {} anew",
+        path.display()
+    );
+}
+
+/// A board with an op of every kind.
+fn stage() -> Stage {
+    let mut stage = Stage::default();
+    let own = |counter| {
+        StrokeId(OpId {
+            actor: ActorId(1),
+            counter,
+        })
+    };
+    let drawn = vec![
+        Op::Begin {
+            style: STYLE,
+            ink: ink(),
+        },
+        Op::Extend {
+            stroke: own(1),
+            ink: ink(),
+        },
+        Op::Finish { stroke: own(1) },
+        Op::Begin {
+            style: StrokeStyle {
+                nib: Nib::Pen,
+                ..STYLE
+            },
+            ink: ink(),
+        },
+        Op::Erase {
+            strokes: vec![own(1)],
+        },
+        Op::Restore {
+            strokes: vec![own(1)],
+        },
+        Op::Restyle {
+            strokes: vec![own(1), own(4)],
+            style: StrokeStyle { color: 1, ..STYLE },
+        },
+        Op::Begin {
+            style: STYLE,
+            ink: ink(),
+        },
+        Op::Erase {
+            strokes: vec![own(8)],
+        },
+    ];
+    stage.step([
+        join(1, Rights::Edit, BoardRect::EVERYTHING),
+        ops(1, 1, drawn),
+    ]);
+    stage
+}
+
+#[test]
+fn a_record_of_version_1_opens_forever() {
+    let (_, text) = golden("record-1.txt");
+    let bytes = unhex(&text);
+    let record = LogRecord::decode(&bytes).expect("version 1");
+    assert_eq!(
+        (record.tick, record.unix_ms, record.entries.len()),
+        (Tick(1), 16, 9)
+    );
+    let room = Room::recover(CONFIG, None, [bytes.clone()]).expect("version 1");
+    assert_eq!(
+        (room.digest(), room.position()),
+        (stage().room.digest(), Position(9))
+    );
+    assert_eq!(
+        hex(&stage().log[0].bytes),
+        hex(&bytes),
+        "the format has changed: give it a new version, keep reading this one"
+    );
+}
+
+#[test]
+fn a_snapshot_of_version_1_opens_forever() {
+    let (_, text) = golden("snapshot-1.txt");
+    let bytes = unhex(&text);
+    let room = Room::recover(CONFIG, Some((Position(9), bytes.clone())), []).expect("version 1");
+    assert_eq!(
+        (room.digest(), room.stroke_count()),
+        (stage().room.digest(), 3)
+    );
+    assert_eq!(
+        hex(&stage().room.snapshot()),
+        hex(&bytes),
+        "the format has changed: give it a new version, keep reading this one"
+    );
+}
