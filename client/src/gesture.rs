@@ -308,7 +308,7 @@ impl Gestures {
                 });
             }
             State::Idle if sample.device != PointerDevice::Touch => {
-                emit(Intent::Hover { at: now_at })
+                emit(Intent::Hover { at: now_at });
             }
             State::Idle | State::Working { .. } | State::Panning { .. } => {}
         }

@@ -55,9 +55,9 @@ impl Fixed {
 fn pair(to: Fixed, from: Fixed, after_letter: bool, out: &mut String) {
     let (x, y) = (to.x.saturating_sub(from.x), to.y.saturating_sub(from.y));
     if after_letter {
-        number(x, out)
+        number(x, out);
     } else {
-        number_after(x, out)
+        number_after(x, out);
     }
     number_after(y, out);
 }

@@ -1,7 +1,7 @@
 //! The Worker's message loop: the page's messages in, the engine's notices out.
 //!
-//! Owns the one engine of this Worker, and the order of the start: first the canvas, then commands. Those that come
-//! before [`Command::Open`] wait for it, so that a stroke drawn while the board is still being created is not lost.
+//! Owns the one engine of this Worker, and the order of the start: first the canvas, then [`Command::Open`]. Commands
+//! that come before wait for both, so that a stroke drawn while the board is still being created is not lost.
 
 use std::cell::RefCell;
 
@@ -62,41 +62,55 @@ fn receive(data: &JsValue) {
             WORKER.with_borrow_mut(|worker| worker.command(command));
         }
     } else if let Ok(canvas) = get(data, "canvas").dyn_into::<OffscreenCanvas>() {
-        WORKER.with_borrow_mut(|worker| worker.canvas = Some(canvas));
+        WORKER.with_borrow_mut(|worker| worker.canvas(canvas));
     } else if let Some(request) = data.dyn_ref::<Object>() {
         WORKER.with_borrow_mut(|worker| probe::answer(worker.engine.as_mut(), request));
     }
 }
 
 impl Worker {
+    fn canvas(&mut self, canvas: OffscreenCanvas) {
+        self.canvas = Some(canvas);
+        for command in std::mem::take(&mut self.backlog) {
+            self.command(command);
+        }
+    }
+
     fn command(&mut self, command: Command) {
         if let Some(engine) = &mut self.engine {
             engine.command(command);
-        } else if let Command::Open {
-            board,
-            secret,
-            name,
-            color,
-            websocket_only,
-        } = command
-        {
-            let Some(canvas) = self.canvas.take() else {
-                return;
-            };
-            self.engine = Engine::open(canvas, &board, &secret, name, color, websocket_only);
-            for command in self.backlog.drain(..) {
-                if let Some(engine) = &mut self.engine {
-                    engine.command(command);
+            return;
+        }
+        match (command, self.canvas.take()) {
+            (
+                Command::Open {
+                    board,
+                    secret,
+                    name,
+                    color,
+                    websocket_only,
+                },
+                Some(canvas),
+            ) => {
+                self.engine = Engine::open(canvas, &board, &secret, name, color, websocket_only);
+                for command in std::mem::take(&mut self.backlog) {
+                    self.command(command);
                 }
             }
-        } else {
-            if self.backlog.len() >= BACKLOG_MAX {
-                self.backlog
-                    .retain(|kept| !matches!(kept, Command::Pointer(_) | Command::Wheel { .. }));
+            (command, canvas) => {
+                self.canvas = canvas;
+                self.hold(command);
             }
-            if self.backlog.len() < BACKLOG_MAX {
-                self.backlog.push(command);
-            }
+        }
+    }
+
+    fn hold(&mut self, command: Command) {
+        if self.backlog.len() >= BACKLOG_MAX {
+            self.backlog
+                .retain(|kept| !matches!(kept, Command::Pointer(_) | Command::Wheel { .. }));
+        }
+        if self.backlog.len() < BACKLOG_MAX {
+            self.backlog.push(command);
         }
     }
 }
