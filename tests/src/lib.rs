@@ -3,6 +3,9 @@
 //!
 //! The promises themselves are in `tests/tests`, one file each.
 
+pub mod browser;
 pub mod dice;
 pub mod ensemble;
+pub mod server_process;
 pub mod stage;
+pub mod waiting;
