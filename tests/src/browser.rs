@@ -4,6 +4,7 @@
 //! the pixels is under test. One browser holds many pages; each page is a window of its own, since browsers slow down
 //! those that are covered.
 
+mod hand;
 mod page;
 
 use std::path::PathBuf;
@@ -17,7 +18,8 @@ use tempfile::TempDir;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinHandle;
 
-pub use page::{CONTROL, Page, Pixels, SHIFT, Screen};
+pub use hand::{CONTROL, SHIFT};
+pub use page::{Page, Pixels, Screen};
 
 use crate::waiting::{PATIENCE, within};
 

@@ -1,7 +1,16 @@
 //! The promises of Chalkboard, a file each.
 
+mod abuse;
+mod browsers;
+mod certificates;
 mod converging;
 mod determinism;
 mod drawing;
+mod formats;
 mod merging;
 mod seeing;
+mod serving;
+mod startup;
+mod surviving;
+mod tidy;
+mod transports;

@@ -1,0 +1,436 @@
+//! What people do and see in real browsers, on the real server.
+
+use std::path::PathBuf;
+
+use chalkboard_tests::browser::{Browser, CONTROL, Page, SHIFT, Screen};
+use chalkboard_tests::server_process::{BoardLinks, ServerProcess, binary};
+use chalkboard_tests::waiting::wait_until;
+use serde_json::Value;
+
+/// A stroke from one place to another in a slight curve, CSS pixels.
+fn curve(from: (f64, f64), to: (f64, f64)) -> Vec<(f64, f64)> {
+    curve_of(from, to, 30.0)
+}
+
+fn curve_of(from: (f64, f64), to: (f64, f64), bulge: f64) -> Vec<(f64, f64)> {
+    let steps = 16;
+    (0..=steps)
+        .map(|n| {
+            let t = f64::from(n) / f64::from(steps);
+            let bulge = bulge * (t * std::f64::consts::PI).sin();
+            (
+                from.0 + (to.0 - from.0) * t,
+                from.1 + (to.1 - from.1) * t + bulge,
+            )
+        })
+        .collect()
+}
+
+/// Opens a board and waits until it is there.
+async fn visit(browser: &Browser, url: &str, screen: Screen) -> Page {
+    let page = browser.open(url, screen).await;
+    page.wait_for_state("a board that is loaded", "state.loaded")
+        .await;
+    page
+}
+
+async fn wait_for_strokes(page: &Page, count: usize) {
+    page.wait_for_state(
+        &format!("{count} strokes"),
+        &format!("state.strokes === {count}"),
+    )
+    .await;
+}
+
+/// Waits until there is ink in a rectangle, CSS pixels, or none.
+async fn wait_for_ink(page: &Page, (x, y, width, height): (f64, f64, f64, f64), is_there: bool) {
+    let what = if is_there {
+        "ink in sight"
+    } else {
+        "no ink in sight"
+    };
+    wait_until(what, async || {
+        let inked = page.probe(x, y, width, height).await.inked();
+        (if is_there { inked > 40 } else { inked == 0 }).then_some(())
+    })
+    .await;
+}
+
+async fn wait_for_board(server: &ServerProcess, links: &BoardLinks, strokes: u64) {
+    wait_until(&format!("{strokes} strokes on the server"), async || {
+        let board = server.inspect(links).await.expect("an answer");
+        (board.strokes == strokes).then_some(())
+    })
+    .await;
+}
+
+/// Every page holds the room's board.
+async fn check_agreement(server: &ServerProcess, links: &BoardLinks, pages: &[&Page]) {
+    let digest = server.inspect(links).await.expect("an answer").digest;
+    for page in pages {
+        page.wait_for_state("the room's board", &format!("state.digest === '{digest}'"))
+            .await;
+    }
+}
+
+async fn draw_together(query: &str, connection: &str) {
+    let server = ServerProcess::start().await;
+    let links = server.create_board().await;
+    let address = format!("{}/b/{}{query}#{}", server.url(), links.id, links.edit);
+    let browser = Browser::launch().await;
+    let ann = visit(&browser, &address, Screen::DESKTOP).await;
+    let bob = visit(&browser, &address, Screen::DESKTOP).await;
+    for page in [&ann, &bob] {
+        page.wait_for_data("connection", connection).await;
+        page.wait_for_data("rights", "edit").await;
+        page.wait_for_state("two people", "state.sessions === 2")
+            .await;
+    }
+
+    // Ann draws, Bob sees it; then the other way round.
+    let (anns, bobs) = ((180.0, 170.0, 340.0, 120.0), (680.0, 370.0, 340.0, 120.0));
+    assert_eq!(bob.probe(anns.0, anns.1, anns.2, anns.3).await.inked(), 0);
+    ann.draw(&curve((200.0, 200.0), (500.0, 240.0))).await;
+    wait_for_strokes(&bob, 1).await;
+    wait_for_ink(&bob, anns, true).await;
+    bob.draw(&curve((700.0, 400.0), (1000.0, 440.0))).await;
+    wait_for_strokes(&ann, 2).await;
+    wait_for_ink(&ann, bobs, true).await;
+    ann.wait_for_data("saved", "saved").await;
+    bob.wait_for_data("saved", "saved").await;
+    check_agreement(&server, &links, &[&ann, &bob]).await;
+
+    // Where Ann points, Bob sees her.
+    let near = (560.0, 560.0, 120.0, 120.0);
+    wait_for_ink(&bob, near, false).await;
+    ann.point_at(600.0, 600.0).await;
+    bob.wait_for_state("Ann's cursor", "state.cursors === 1")
+        .await;
+    wait_for_ink(&bob, near, true).await;
+    ann.point_at(80.0, 700.0).await;
+    wait_for_ink(&bob, near, false).await;
+
+    // Everybody takes back their own work alone.
+    ann.press('z', CONTROL).await;
+    wait_for_strokes(&bob, 1).await;
+    wait_for_ink(&bob, anns, false).await;
+    wait_for_ink(&bob, bobs, true).await;
+    ann.press('z', CONTROL).await;
+    ann.press('z', CONTROL | SHIFT).await;
+    wait_for_strokes(&bob, 2).await;
+    wait_for_ink(&bob, anns, true).await;
+
+    // The eraser takes what it touches, also Bob's.
+    ann.press('e', 0).await;
+    ann.draw(&curve((850.0, 350.0), (860.0, 500.0))).await;
+    wait_for_strokes(&bob, 1).await;
+    wait_for_ink(&bob, bobs, false).await;
+    ann.press('z', CONTROL).await;
+    wait_for_strokes(&bob, 2).await;
+    check_agreement(&server, &links, &[&ann, &bob]).await;
+
+    // The board outlives the page.
+    bob.reload().await;
+    bob.wait_for_state("a board that is loaded", "state.loaded")
+        .await;
+    bob.wait_for_data("connection", connection).await;
+    wait_for_strokes(&bob, 2).await;
+    wait_for_ink(&bob, anns, true).await;
+    wait_for_ink(&bob, bobs, true).await;
+    check_agreement(&server, &links, &[&ann, &bob]).await;
+
+    // Who leaves is seen to leave.
+    bob.close().await;
+    ann.wait_for_state("nobody else", "state.sessions === 1")
+        .await;
+    assert_eq!(ann.complaints(), Vec::<String>::new());
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_people_draw_together_over_webtransport() {
+    draw_together("", "online-webtransport").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_people_draw_together_over_the_fallback() {
+    draw_together("?transport=ws", "online-websocket").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_visitor_gets_a_fresh_board_and_a_view_link_cannot_draw() {
+    let server = ServerProcess::start().await;
+    let browser = Browser::launch().await;
+    let host = visit(&browser, server.url(), Screen::DESKTOP).await;
+    let address = host.address().await;
+    let link = address.strip_prefix(&format!("{}/b/", server.url()));
+    let (id, edit) = link
+        .and_then(|link| link.split_once('#'))
+        .expect("a board's address");
+    host.draw(&curve((300.0, 300.0), (600.0, 320.0))).await;
+    host.wait_for_data("saved", "saved").await;
+
+    // The link that the page offers for looking.
+    host.click("share").await;
+    host.wait_for(
+        "the link",
+        "document.querySelector('[data-testid=\"view-link\"]')?.value",
+    )
+    .await;
+    let offered = host
+        .run("document.querySelector('[data-testid=\"view-link\"]').value")
+        .await;
+    let offered = offered.as_str().expect("a link");
+    let (_, view) = offered.split_once('#').expect("a link with a secret");
+    let links = BoardLinks {
+        id: id.parse().expect("a board"),
+        edit: edit.parse().expect("a secret"),
+        view: view.parse().expect("a secret"),
+    };
+    assert_ne!(links.edit, links.view);
+
+    let guest = visit(&browser, offered, Screen::DESKTOP).await;
+    guest.wait_for_data("rights", "view").await;
+    wait_for_strokes(&guest, 1).await;
+    wait_for_ink(&guest, (280.0, 280.0, 340.0, 90.0), true).await;
+    assert!(guest.shows("view-only").await);
+    for hidden in ["toolbar", "tool-pen", "undo"] {
+        assert!(!guest.shows(hidden).await, "{hidden} is of no use here");
+    }
+    guest.press('p', 0).await;
+    guest.draw(&curve((300.0, 500.0), (600.0, 520.0))).await;
+    guest.press('e', 0).await;
+    guest.draw(&curve((450.0, 250.0), (450.0, 400.0))).await;
+    guest.press('z', CONTROL).await;
+    // What the host does next comes after whatever the guest could have done.
+    host.press('p', 0).await;
+    host.draw(&curve((700.0, 300.0), (900.0, 320.0))).await;
+    host.wait_for_data("saved", "saved").await;
+    wait_for_board(&server, &links, 2).await;
+    check_agreement(&server, &links, &[&host, &guest]).await;
+    assert_eq!(host.complaints(), Vec::<String>::new());
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_finger_draws_and_two_zoom() {
+    let server = ServerProcess::start().await;
+    let links = server.create_board().await;
+    let browser = Browser::launch().await;
+    let phone = visit(&browser, &server.page(links.id, links.edit), Screen::PHONE).await;
+    let finger: Vec<_> = curve((80.0, 300.0), (300.0, 320.0))
+        .into_iter()
+        .map(|place| vec![place])
+        .collect();
+    phone.touch(&finger).await;
+    wait_for_strokes(&phone, 1).await;
+    wait_for_ink(&phone, (60.0, 280.0, 270.0, 90.0), true).await;
+    phone.wait_for_data("saved", "saved").await;
+
+    let before = phone.state("zoom").await.as_f64().expect("a zoom");
+    let pinch: Vec<_> = (0..12)
+        .map(|n| {
+            vec![
+                (180.0 - f64::from(n) * 8.0, 420.0),
+                (220.0 + f64::from(n) * 8.0, 420.0),
+            ]
+        })
+        .collect();
+    phone.touch(&pinch).await;
+    phone
+        .wait_for_state("a closer view", &format!("state.zoom > {before} * 2"))
+        .await;
+    phone.wait_for_data("saved", "saved").await;
+    wait_for_strokes(&phone, 1).await;
+    check_agreement(&server, &links, &[&phone]).await;
+    assert_eq!(phone.complaints(), Vec::<String>::new());
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_of_the_server_costs_nothing() {
+    let mut server = ServerProcess::start().await;
+    let links = server.create_board().await;
+    let browser = Browser::launch().await;
+    let ann = visit(
+        &browser,
+        &server.page(links.id, links.edit),
+        Screen::DESKTOP,
+    )
+    .await;
+    let bob = visit(
+        &browser,
+        &server.page(links.id, links.edit),
+        Screen::DESKTOP,
+    )
+    .await;
+    for n in 0..3 {
+        let y = 200.0 + 80.0 * f64::from(n);
+        ann.draw(&curve((200.0, y), (500.0, y))).await;
+    }
+    ann.wait_for_data("saved", "saved").await;
+    wait_for_strokes(&bob, 3).await;
+    server.kill_hard().await;
+
+    // Both go on drawing.
+    ann.draw(&curve((600.0, 200.0), (900.0, 200.0))).await;
+    bob.draw(&curve((600.0, 400.0), (900.0, 400.0))).await;
+    ann.wait_for_data("connection", "reconnecting").await;
+    ann.wait_for_data("saved", "local").await;
+    wait_for_strokes(&ann, 4).await;
+    wait_for_strokes(&bob, 4).await;
+
+    server.restart().await;
+    let board = server.inspect(&links).await.expect("an answer");
+    assert!(
+        board.strokes >= 3,
+        "what was shown as saved is there: {board:?}"
+    );
+    for page in [&ann, &bob] {
+        page.wait_for_data("connection", "online-webtransport")
+            .await;
+        page.wait_for_data("saved", "saved").await;
+        wait_for_strokes(page, 5).await;
+    }
+    wait_for_board(&server, &links, 5).await;
+    wait_for_ink(&ann, (580.0, 380.0, 340.0, 90.0), true).await;
+    wait_for_ink(&bob, (580.0, 180.0, 340.0, 90.0), true).await;
+    check_agreement(&server, &links, &[&ann, &bob]).await;
+    browser.close().await;
+}
+
+/// Where pictures are kept: beside what cargo builds.
+fn artifacts() -> PathBuf {
+    let server = binary();
+    let target = server
+        .ancestors()
+        .nth(2)
+        .expect("the server lies in a target folder");
+    target.join("test-artifacts")
+}
+
+/// Strokes that look like something, as if by hand: a sun over hills, a house, and the loops that people try a pen with.
+fn sketch() -> Vec<(&'static str, Vec<(f64, f64)>)> {
+    use std::f64::consts::TAU;
+    let line = |points: &[(f64, f64)]| {
+        let pairs = points.windows(2);
+        pairs
+            .flat_map(|pair| curve_of(pair[0], pair[1], 0.0))
+            .collect::<Vec<_>>()
+    };
+    let mut strokes = Vec::new();
+    let circle = (0..=48).map(|n| TAU * f64::from(n) / 46.0);
+    let sun = circle.map(|t| (960.0 + 54.0 * t.cos(), 190.0 + 52.0 * t.sin()));
+    strokes.push(("color-4", sun.collect()));
+    for ray in 0..11 {
+        let t = TAU * f64::from(ray) / 11.0 + 0.2;
+        let along = (0..=6).map(|n| 74.0 + 5.0 * f64::from(n) + f64::from(ray % 3) * 3.0);
+        strokes.push((
+            "color-4",
+            along
+                .map(|r| (960.0 + r * t.cos(), 190.0 + r * t.sin()))
+                .collect(),
+        ));
+    }
+    for (n, color) in [(0.0, "color-6"), (1.0, "color-5")] {
+        let hill = (0..=90).map(|step| {
+            let x = 200.0 + 10.0 * f64::from(step);
+            let wave = (x / (150.0 + 30.0 * n) + 1.7 * n).sin() * (60.0 - 20.0 * n);
+            (x, 440.0 + 80.0 * n - wave)
+        });
+        strokes.push((color, hill.collect()));
+    }
+    strokes.push((
+        "color-1",
+        line(&[
+            (760.0, 460.0),
+            (760.0, 590.0),
+            (900.0, 590.0),
+            (900.0, 460.0),
+        ]),
+    ));
+    strokes.push((
+        "color-2",
+        line(&[(742.0, 470.0), (828.0, 400.0), (918.0, 468.0)]),
+    ));
+    strokes.push((
+        "color-1",
+        line(&[
+            (812.0, 590.0),
+            (812.0, 520.0),
+            (850.0, 520.0),
+            (850.0, 588.0),
+        ]),
+    ));
+    let loops = (0..=220).map(|n| {
+        let t = f64::from(n) / 220.0 * 7.0 * TAU;
+        (250.0 + t * 9.0 + 22.0 * t.sin(), 210.0 - 34.0 * t.cos() - t)
+    });
+    strokes.push(("color-7", loops.collect()));
+    strokes
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pictures_of_the_board_are_kept() {
+    let server = ServerProcess::start().await;
+    let links = server.create_board().await;
+    let address = server.page(links.id, links.edit);
+    let browser = Browser::launch().await;
+    let ann = visit(&browser, &address, Screen::DESKTOP).await;
+    let night = visit(&browser, &address, Screen::DESKTOP.in_the_dark()).await;
+    let phone = visit(&browser, &address, Screen::PHONE).await;
+    let strokes = sketch();
+    for (color, points) in &strokes {
+        ann.click(color).await;
+        ann.draw(points).await;
+    }
+    ann.press('d', SHIFT).await;
+    ann.draw(&curve_of((250.0, 262.0), (650.0, 222.0), 6.0))
+        .await;
+    ann.press('p', 0).await;
+    ann.wait_for_data("saved", "saved").await;
+    // Everybody points somewhere.
+    ann.point_at(560.0, 330.0).await;
+    night.point_at(1010.0, 360.0).await;
+    for page in [&ann, &night, &phone] {
+        wait_for_strokes(page, strokes.len() + 1).await;
+        page.wait_for_state("everybody", "state.sessions === 3")
+            .await;
+        page.wait_for_state("a picture that is complete", "state.complete")
+            .await;
+    }
+    // The phone shows all of it.
+    phone.run("dispatchEvent(new KeyboardEvent('keydown', { key: '!', code: 'Digit1', shiftKey: true }))").await;
+    ann.wait_for_state("the other cursor", "state.cursors === 1")
+        .await;
+    night
+        .wait_for_state("the other cursor", "state.cursors === 1")
+        .await;
+    let folder = artifacts();
+    for (page, name) in [
+        (&ann, "board-light"),
+        (&night, "board-dark"),
+        (&phone, "board-phone"),
+    ] {
+        page.wait_for_state("a picture that is complete", "state.complete")
+            .await;
+        let path = folder.join(format!("{name}.png"));
+        page.save_screenshot(&path).await;
+        assert!(
+            std::fs::metadata(&path).expect("a picture").len() > 10_000,
+            "{name} shows something"
+        );
+    }
+    assert_eq!(
+        ann.run("document.documentElement.dataset.theme").await,
+        Value::from("light")
+    );
+    assert_eq!(
+        night.run("document.documentElement.dataset.theme").await,
+        Value::from("dark")
+    );
+    for page in [&ann, &night, &phone] {
+        assert_eq!(page.complaints(), Vec::<String>::new());
+    }
+    browser.close().await;
+}
