@@ -285,6 +285,7 @@ impl Engine {
             changes: &changes,
             viewport: self.editor.viewport(),
             cursors,
+            busy: self.editor.is_active(),
             eraser: self.editor.erasing(),
             // Own strokes have no lasting name before the first welcome.
             me: self.client.actor().unwrap_or(ActorId(0)),

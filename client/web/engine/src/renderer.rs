@@ -28,8 +28,10 @@ use path_cache::PathCache;
 use sheet::{Area, Damage, Sheet};
 use trail::Trail;
 
-/// Time a frame spends on the layer, in milliseconds: it leaves room for pointers in a frame of 16.
-const LAYER_MS: f64 = 6.0;
+/// Time a frame spends on the layer, in milliseconds: during a gesture it leaves room for pointers in a frame of 16,
+/// otherwise for messages.
+const LAYER_MS_BUSY: f64 = 6.0;
+const LAYER_MS_IDLE: f64 = 11.0;
 /// The zoom rests when it has not changed for this long, in milliseconds.
 const ZOOM_REST_MS: f64 = 120.0;
 /// Scaled by more than this, a picture is drawn anew even while the zoom still changes.
@@ -62,6 +64,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) viewport: &'a Viewport,
     /// Cursors, unless they are hidden.
     pub(crate) cursors: Option<&'a Cursors>,
+    /// A gesture is in progress.
+    pub(crate) busy: bool,
     /// Where this person's eraser is.
     pub(crate) eraser: Option<BoardPoint>,
     /// This person.
@@ -131,12 +135,17 @@ impl Renderer {
                 self.mark(area_of(stroke.extent(), self.layer.view()));
             }
         }
+        let layer_ms = if scene.busy {
+            LAYER_MS_BUSY
+        } else {
+            LAYER_MS_IDLE
+        };
         let (live, damage, (from, to)) =
             (&self.live, &mut self.damage, (self.layer.view(), self.view));
         self.layer.work(
             scene.board,
             &mut self.paths,
-            started_ms + LAYER_MS,
+            started_ms + layer_ms,
             |id| live.holds(id),
             |area| {
                 damage.add(shifted(area, from, to));

@@ -115,7 +115,8 @@ impl<'a> Ink<'a> {
         }
     }
 
-    fn flush(&mut self) {
+    /// Draws the plain lines that wait.
+    pub(super) fn flush(&mut self) {
         if self.batch.is_empty() {
             return;
         }

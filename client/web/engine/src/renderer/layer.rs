@@ -19,7 +19,7 @@ use crate::browser::now_ms;
 /// Edge of a tile in device pixels.
 const TILE: i32 = 512;
 /// Strokes drawn between two looks at the clock.
-const STROKES_PER_LOOK: usize = 8;
+const STROKES_PER_LOOK: usize = 32;
 
 /// The picture of dry ink.
 pub(super) struct Layer {
@@ -27,6 +27,9 @@ pub(super) struct Layer {
     /// What the front is moved or scaled into; then they change places.
     back: Sheet,
     scratch: Sheet,
+    /// One pixel, to which the scratch sheet is copied so that the browser paints what it has only noted down: else
+    /// a tile's whole cost would fall on the frame that shows it.
+    blotter: Sheet,
     size: (u32, u32),
     view: DeviceView,
     dark: bool,
@@ -52,6 +55,7 @@ impl Layer {
             front: Sheet::new(size, true)?,
             back: Sheet::new(size, true)?,
             scratch: Sheet::new(tile, true)?,
+            blotter: Sheet::new((1, 1), true)?,
             size,
             view,
             dark,
@@ -226,6 +230,9 @@ impl Layer {
                     }
                 }
                 job.done += STROKES_PER_LOOK;
+                ink.flush();
+                self.blotter
+                    .copy(&self.scratch, Area::new(0, 0, 1, 1), 0, 0);
                 if now_ms() >= until_ms {
                     break;
                 }
