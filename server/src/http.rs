@@ -19,6 +19,7 @@ use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
+use tokio::sync::Semaphore;
 
 use crate::session::Reception;
 use crate::shard::ShardAddress;
@@ -30,6 +31,9 @@ use problem::Problem;
 /// Largest body of a request. The API takes none so far.
 const BODY_BYTES_MAX: usize = 16 * 1024;
 
+/// WebSockets at once: everybody of one full room, and some.
+pub(crate) const SOCKETS_MAX: usize = 16 * 1024;
+
 /// What the handlers share.
 #[derive(Debug)]
 pub(crate) struct Site {
@@ -38,6 +42,8 @@ pub(crate) struct Site {
     pub(crate) certificates: Arc<Certificates>,
     pub(crate) shards: Vec<ShardAddress>,
     pub(crate) creations: AddressBuckets,
+    /// Places of WebSockets: once upgraded they are no longer the listener's.
+    pub(crate) sockets: Arc<Semaphore>,
     /// Value of `Content-Security-Policy`.
     pub(crate) policy: HeaderValue,
 }

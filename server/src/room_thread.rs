@@ -354,3 +354,18 @@ fn guarded<T>(counters: &Counters, board: BoardId, act: impl FnOnce() -> T) -> O
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_ends_where_it_happens() {
+        let counters = Counters::default();
+        let board = BoardId([1; 16]);
+        assert_eq!(guarded(&counters, board, || 7), Some(7));
+        let nothing: Option<()> = guarded(&counters, board, || panic!("for a test"));
+        assert_eq!(nothing, None);
+        assert_eq!(counters.rooms_panicked.get(), 1);
+    }
+}

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::boards::{Boards, RoomIndex};
 use crate::config::Config;
@@ -144,6 +144,7 @@ impl Server {
             certificates: certificates.clone(),
             shards: shards.iter().map(Shard::share).collect(),
             creations: AddressBuckets::new(CREATIONS_BURST, CREATIONS_PER_SECOND, Instant::now()),
+            sockets: Arc::new(Semaphore::new(http::SOCKETS_MAX)),
             policy: http::page::content_security_policy(),
         });
         let tls = certificates

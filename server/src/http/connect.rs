@@ -14,7 +14,7 @@ use data_encoding::BASE64;
 use serde_json::json;
 
 use super::problem::Problem;
-use super::{Site, is_origin_allowed};
+use super::{SOCKETS_MAX, Site, is_origin_allowed};
 use crate::origin::split_authority;
 use crate::shard::SESSION_PATH;
 use crate::transport::websocket;
@@ -90,9 +90,22 @@ pub(crate) async fn session(
             .into_response();
         }
     };
+    let Ok(place) = site.sockets.clone().try_acquire_owned() else {
+        tracing::warn!(
+            sockets = SOCKETS_MAX,
+            "as many WebSockets are open as may be; a visitor was turned away"
+        );
+        return Problem::unavailable(
+            "the server has as many visitors as it can hold; try again later",
+        )
+        .into_response();
+    };
     let reception = site.reception.clone();
     if is_origin_allowed(&site, &headers) {
-        upgrade.on_upgrade(async move |socket| websocket::serve(&reception, socket).await)
+        upgrade.on_upgrade(async move |socket| {
+            websocket::serve(&reception, socket).await;
+            drop(place);
+        })
     } else {
         site.counters.origins_refused.increment();
         let origin = headers
@@ -105,6 +118,7 @@ pub(crate) async fn session(
         );
         upgrade.on_upgrade(async move |socket| {
             websocket::refuse(&reception, socket, DisconnectReason::Origin).await;
+            drop(place);
         })
     }
 }

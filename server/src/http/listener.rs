@@ -1,7 +1,8 @@
 //! The HTTP listener: sockets, TLS, and the bounds of a connection.
 //!
 //! Each connection takes a place among a fixed number; its TLS handshake, its request heads and its idle time are
-//! bounded, so that slow or silent peers can't hold the places for good. WebSockets keep theirs while they last.
+//! bounded, so that slow or silent peers can't hold the places for good. A WebSocket leaves this place when it is
+//! upgraded and has one of its own ([`super::Site::sockets`]).
 
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
@@ -21,8 +22,8 @@ use tower::ServiceExt;
 
 use super::Peer;
 
-/// Connections at once: everybody of one full room over WebSocket, and some.
-const CONNECTIONS_MAX: usize = 16 * 1024;
+/// Connections at once. Pages ask for little and rarely, so these serve many more visitors.
+const CONNECTIONS_MAX: usize = 4 * 1024;
 /// How long a TLS handshake may take.
 const TLS_WAIT: Duration = Duration::from_secs(5);
 /// How long the head of a request may take, and how long an idle connection is kept for another.

@@ -53,6 +53,7 @@ impl Inside {
             certificates: Arc::new(Certificates::of_own_making(None).expect("a certificate")),
             shards: vec![ShardAddress::at(4433)],
             creations: AddressBuckets::new(2.0, 0.001, std::time::Instant::now()),
+            sockets: Arc::new(Semaphore::new(SOCKETS_MAX)),
             policy: page::content_security_policy(),
         };
         Self {
