@@ -17,7 +17,10 @@ fn begin(seed: u64) -> Op {
     }
 }
 
-fn acks(messages: &[ServerMessage]) -> Vec<(u32, u64, Vec<(u32, RejectReason)>)> {
+/// Answered through, position, what was refused.
+type Ack = (u32, u64, Vec<(u32, RejectReason)>);
+
+fn acks(messages: &[ServerMessage]) -> Vec<Ack> {
     messages
         .iter()
         .filter_map(|message| match message {
