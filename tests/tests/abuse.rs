@@ -6,7 +6,8 @@ use bytes::Bytes;
 use chalkboard_client::bridge::TransportKind;
 use chalkboard_client::native::LinkError;
 use chalkboard_shared::limits::{
-    CLIENT_FRAME_BYTES_MAX, COORDINATE_MAX, OPS_PER_MESSAGE_MAX, PROTOCOL_VERSION,
+    CLIENT_FRAME_BYTES_MAX, COORDINATE_MAX, OPS_PER_MESSAGE_MAX, POINTS_PER_OP_MAX,
+    PROTOCOL_VERSION,
 };
 use chalkboard_shared::op::InkRun;
 use chalkboard_shared::stroke::StrokeStyle;
@@ -406,6 +407,50 @@ async fn a_flood_of_ops_ends_the_flooder_alone() {
         assert_eq!(words, DisconnectReason::Flood.to_string());
         scene.check_bystander("a flood").await;
     }
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_who_falls_behind_is_let_go_and_delays_nobody() {
+    let scene = Scene::set().await;
+    let kind = TransportKind::WebTransport;
+    let (mut slow, _) = scene.guest(kind, scene.links.view, 1).await;
+    let (link, _) = scene.guest(kind, scene.links.edit, 2).await;
+    let (mut sender, mut receiver) = link.split();
+    // Wild ink packs badly: 16 x 1.7 KB a message, 6 MB altogether. That is more than a reader who does not read can have
+    // in its own window, on the way, and in the server's queue.
+    let (messages, ops_per_message) = (240, 16);
+    let drawing = async {
+        let mut dice = Dice::new(5);
+        for n in 0..messages {
+            let mut wild = || {
+                let points = (0..POINTS_PER_OP_MAX).map(|_| {
+                    let at = dice.point(500);
+                    InkPoint::new(at.x, at.y, dice.below(256) as u8)
+                });
+                begin(&points.collect::<Vec<_>>())
+            };
+            let ops = (0..ops_per_message).map(|_| wild()).collect();
+            let first = 1 + n * ops_per_message;
+            let message = ClientMessage::Ops { first, ops };
+            sender
+                .send(message.encode())
+                .await
+                .expect("the link is there");
+        }
+    };
+    let reading = async {
+        loop {
+            let frame = receiver.recv().await.expect("who reads stays");
+            if let Ok(ServerMessage::Ack { through, .. }) = ServerMessage::decode(frame)
+                && through == messages * ops_per_message
+            {
+                return;
+            }
+        }
+    };
+    within("a lot of ink", async { tokio::join!(drawing, reading) }).await;
+    expect_ending(&mut slow, DisconnectReason::TooSlow, "not reading").await;
     scene.end().await;
 }
 

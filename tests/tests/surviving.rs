@@ -278,7 +278,7 @@ async fn a_graceful_stop_saves_what_was_only_sent() {
 /// How long people draw: five seconds' worth of frames, or a minute's with `CHALKBOARD_LONG=1`.
 fn frames() -> u32 {
     match std::env::var_os("CHALKBOARD_LONG") {
-        Some(value) if value == "1" => 3600,
+        Some(value) if value == "1" => 3750,
         _ => 300,
     }
 }

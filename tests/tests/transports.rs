@@ -27,8 +27,7 @@ async fn draw(client: &NativeClient, seed: u64) -> StrokeId {
         strokes
             .iter()
             .map(|stroke| stroke.id)
-            .filter(|id| id.actor() == me)
-            .next_back()
+            .rfind(|id| id.actor() == me)
     });
     newest
         .await

@@ -17,9 +17,10 @@ use chalkboard_tests::waiting::{PATIENCE, within};
 pub(super) const KINDS: [TransportKind; 2] =
     [TransportKind::WebTransport, TransportKind::WebSocket];
 
-/// The most memory that the server may ever have held here: about 40 MB it needs to run at all, the rest is room for
-/// what one hostile peer can make it keep: 4 MiB of waiting messages, decoded into a few times as much.
-const MEMORY_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// The most memory that the server may ever have held here: some 20 MB it needs to run at all, the rest is room for what
+/// a few hostile peers can make it keep: 4 MiB of messages that wait, decoded into a few times as much, and 1 MiB for
+/// each reader who is behind.
+const MEMORY_BYTES_MAX: u64 = 128 * 1024 * 1024;
 
 /// Names one's own strokes in messages.
 pub(super) const MYSELF: ActorId = ActorId(0);
