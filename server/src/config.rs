@@ -1,6 +1,6 @@
 //! The configuration: parsed once, checked as a whole, then passed explicitly.
 //!
-//! Sources and their precedence are in [`sources`], the options themselves in [`options`]. Nothing else of the server
+//! Sources and their precedence are in `sources`, the options themselves in `options`. Nothing else of the server
 //! reads the environment or a configuration file.
 
 mod options;

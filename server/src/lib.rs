@@ -2,12 +2,12 @@
 //!
 //! It owns sockets, threads, clocks and disks, and knows nothing of how boards change: rooms (`chalkboard-simulation`)
 //! are stepped with what sessions send, and what comes out is carried to sessions and into the log. The two sides meet
-//! in bounded queues: [`room_door`] (sessions to a room), [`outbox`] (a room to one session), the log writer's queue.
+//! in bounded queues: `room_door` (sessions to a room), `outbox` (a room to one session), the log writer's queue.
 //!
 //! - In: [`command`], [`config`], then [`server`] starts and stops everything.
-//! - Connections: [`shard`] (QUIC) and [`http`] accept them, [`transport`] carries frames, [`session`] makes them
-//!   messages. [`tls`] and [`certificate`], [`origin`], [`access`] and [`token_bucket`] say who may.
-//! - Rooms: [`boards`] loads them, [`room_thread`] steps them, [`storage`] keeps them.
+//! - Connections: `shard` (QUIC) and `http` accept them, `transport` carries frames, `session` makes them
+//!   messages. `tls` and `certificate`, [`origin`], `access` and `token_bucket` say who may.
+//! - Rooms: `boards` loads them, `room_thread` steps them, [`storage`] keeps them.
 
 mod access;
 mod assets;

@@ -8,6 +8,10 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 /// Options as they were given; see `chalkboard serve --help`.
+#[allow(
+    rustdoc::bare_urls,
+    reason = "the comments are the command line's help, which knows no markup"
+)]
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Options {
@@ -35,7 +39,7 @@ pub(crate) struct Options {
     pub(crate) ephemeral: Option<bool>,
 
     /// IP address to listen on. Others than this machine can only connect to an address that is not loopback (0.0.0.0
-    /// or [::] for all), and that asks for --tls-cert and --tls-key. [default: 127.0.0.1]
+    /// or :: for all), and that asks for --tls-cert and --tls-key. [default: 127.0.0.1]
     #[arg(
         long,
         env = "CHALKBOARD_LISTEN",
