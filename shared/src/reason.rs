@@ -77,7 +77,7 @@ pub enum DisconnectReason {
     /// There is no such board, or the secret is not one of its secrets.
     #[error("this link does not open a board; check that it was copied whole")]
     NoAccess,
-    /// More ops in flight than the protocol allows, or op numbers with a gap.
+    /// More ops in flight than the protocol allows.
     #[error("too many changes at once; wait a moment and reload")]
     Flood,
     /// The client reads more slowly than the board changes.

@@ -49,6 +49,11 @@ pub(crate) struct StrokeIndex {
 }
 
 impl StrokeIndex {
+    /// Visible strokes.
+    pub(crate) fn len(&self) -> usize {
+        self.tree.size()
+    }
+
     /// Visible strokes whose extent meets a rectangle, in no particular order.
     pub(crate) fn within(&self, rect: BoardRect) -> Vec<Indexed> {
         let mut found = Vec::new();

@@ -174,6 +174,11 @@ impl Room {
         self.world.resource::<StrokeTable>().len()
     }
 
+    /// Strokes that people see.
+    pub fn visible_stroke_count(&self) -> usize {
+        self.world.resource::<index::StrokeIndex>().len()
+    }
+
     /// Sessions in the room.
     pub fn session_count(&self) -> usize {
         self.world.resource::<People>().len()

@@ -94,6 +94,10 @@ fn two_rooms_with_the_same_inputs_send_the_same_bytes() {
     let (first, first_outputs) = run(11);
     let (second, second_outputs) = run(11);
     assert!(first.room.stroke_count() > 100);
+    assert!(
+        first.room.visible_stroke_count() < first.room.stroke_count(),
+        "something was erased"
+    );
     assert_eq!(first_outputs, second_outputs);
     assert_eq!(first.room.digest(), second.room.digest());
     let (other, _) = run(12);

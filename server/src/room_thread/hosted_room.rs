@@ -241,7 +241,7 @@ impl HostedRoom {
             position: self.room.position(),
             durable: self.door.durable().min(self.room.position()),
             digest: self.room.digest().to_string(),
-            strokes: self.room.stroke_count(),
+            strokes: self.room.visible_stroke_count(),
             sessions: self.sessions.len(),
         }
     }
