@@ -27,6 +27,11 @@ pub(crate) const HELLO_WAIT: Duration = Duration::from_secs(5);
 pub(crate) const GOODBYE_WAIT: Duration = Duration::from_secs(1);
 /// Cursor messages a second: two of each frame of a screen.
 const CURSORS_PER_SECOND: f64 = 120.0;
+/// Views, profiles and pings a second: clients send a view each 50 ms at the most, and hardly anything else. All of them
+/// cost others something: a view a search of the board, a profile a message to everybody.
+const CONTROLS_PER_SECOND: f64 = 60.0;
+/// How many of those at once.
+const CONTROLS_BURST: f64 = 240.0;
 /// Bytes written after which the room is told: it paces the chunks of a joining session by it.
 const WRITTEN_REPORT_BYTES: usize = 32 * 1024;
 
@@ -81,6 +86,7 @@ pub(crate) struct Session {
     outbox: Arc<Outbox>,
     counters: Arc<Counters>,
     cursors: Mutex<TokenBucket>,
+    controls: Mutex<TokenBucket>,
 }
 
 impl Session {
@@ -116,6 +122,11 @@ impl Session {
                 CURSORS_PER_SECOND,
                 Instant::now(),
             )),
+            controls: Mutex::new(TokenBucket::new(
+                CONTROLS_BURST,
+                CONTROLS_PER_SECOND,
+                Instant::now(),
+            )),
         })
     }
 
@@ -127,6 +138,13 @@ impl Session {
         let bytes = frame.len();
         let message = ClientMessage::decode(frame).map_err(|_| self.malformed())?;
         let session = self.membership.session;
+        let is_control = !matches!(
+            message,
+            ClientMessage::Ops { .. } | ClientMessage::Cursor { .. }
+        );
+        if is_control && !take(&self.controls) {
+            return Err(DisconnectReason::Flood);
+        }
         let input = match message {
             ClientMessage::Hello(_) => return Err(self.malformed()),
             ClientMessage::Ping(nonce) => {
@@ -208,11 +226,7 @@ impl Session {
         let ClientMessage::Cursor { sequence, cursor } = message else {
             return;
         };
-        let in_time = self
-            .cursors
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take(Instant::now());
+        let in_time = take(&self.cursors);
         let input = Input::Cursor {
             session: self.membership.session,
             sequence,
@@ -227,6 +241,11 @@ impl Session {
         self.counters.messages_malformed.increment();
         DisconnectReason::Malformed
     }
+}
+
+fn take(bucket: &Mutex<TokenBucket>) -> bool {
+    let mut bucket = bucket.lock().unwrap_or_else(PoisonError::into_inner);
+    bucket.take(Instant::now())
 }
 
 /// The reason as the last frame of a session.

@@ -44,7 +44,7 @@ fn receive_inputs(world: &mut World) {
                 let Some(mut user) = component_mut::<User>(world, session) else {
                     continue;
                 };
-                user.0.profile = profile;
+                user.0.profile = profile.tidied();
                 let person = user.0.clone();
                 world
                     .resource_mut::<People>()
@@ -117,7 +117,7 @@ fn receive_join(world: &mut World, join: Join) {
         session,
         actor,
         rights,
-        profile,
+        profile: profile.tidied(),
     };
     let viewport = Viewport {
         view,

@@ -156,3 +156,31 @@ fn the_same_client_connecting_again_replaces_its_older_connection() {
     assert_eq!(stage.closed, [(SessionId(1), DisconnectReason::Replaced)]);
     assert_eq!(stage.room.session_count(), 1);
 }
+
+#[test]
+fn a_name_is_cut_and_cleaned_before_others_see_it() {
+    use chalkboard_shared::wire::{PersonChange, Profile};
+    let mut stage = Stage::default();
+    stage.step([
+        join(1, Rights::Edit, BoardRect::EVERYTHING),
+        join(2, Rights::Edit, BoardRect::EVERYTHING),
+    ]);
+    stage.take(2);
+    let profile = Profile {
+        name: format!("\u{7}Ada{}", "x".repeat(5000)),
+        color: 0xffff_ffff,
+    };
+    stage.step([chalkboard_simulation::Input::Profile {
+        session: SessionId(1),
+        profile,
+    }]);
+    let messages = stage.take(2);
+    let [ServerMessage::People(changes)] = &messages[..] else {
+        panic!("{messages:?}")
+    };
+    let [PersonChange::Here(person)] = &changes[..] else {
+        panic!("{changes:?}")
+    };
+    assert!(person.profile.name.starts_with("Ada") && person.profile.name.len() <= 128);
+    assert_eq!(person.profile.color, 0xff_ffff);
+}
