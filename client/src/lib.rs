@@ -15,10 +15,10 @@ mod grid;
 mod history;
 pub mod hit;
 mod mirror;
-mod outbox;
-pub mod outline;
 #[cfg(feature = "native")]
 pub mod native;
+mod outbox;
+pub mod outline;
 pub mod reconnect;
 pub mod viewport;
 
