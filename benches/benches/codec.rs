@@ -1,5 +1,10 @@
 //! Codecs: time and bytes of a stroke of 30 points and of a tick's cursors.
 
+#![expect(
+    clippy::print_stderr,
+    reason = "sizes stand beside times in what a bench prints"
+)]
+
 use std::hint::black_box;
 
 use chalkboard_benches::{pointer, stroke_points};
@@ -27,7 +32,7 @@ fn strokes(c: &mut Criterion) {
     });
     let mut next = (0..strokes.len()).cycle();
     group.bench_function("unpack/30", |b| {
-        b.iter(|| black_box(&packed[next.next().unwrap_or(0)]).unpack())
+        b.iter(|| black_box(&packed[next.next().unwrap_or(0)]).unpack());
     });
     group.finish();
 }

@@ -1,5 +1,10 @@
 //! The tick of a room: idle, with moving cursors, with ink, and a join to a full board.
 
+#![expect(
+    clippy::print_stderr,
+    reason = "sizes stand beside times in what a bench prints"
+)]
+
 use chalkboard_benches::{begin, join, pen, pointer, room};
 use chalkboard_shared::cursor::{CursorState, CursorTool};
 use chalkboard_shared::op::InkRun;
@@ -10,7 +15,7 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 fn idle(c: &mut Criterion) {
     let mut room = room(100);
     c.bench_function("tick/idle/100", |b| {
-        b.iter(|| room.step(Now::default(), []))
+        b.iter(|| room.step(Now::default(), []));
     });
 }
 
