@@ -8,4 +8,5 @@ pub mod dice;
 pub mod ensemble;
 pub mod server_process;
 pub mod stage;
+pub mod tcp_relay;
 pub mod waiting;

@@ -107,7 +107,7 @@ pub struct Inspection {
     pub durable: u64,
     /// Digest of the whole board, 16 hexadecimal digits.
     pub digest: String,
-    /// Strokes, erased ones included.
+    /// Strokes that people see.
     pub strokes: u64,
     /// Who is there.
     pub sessions: u64,
@@ -228,6 +228,24 @@ impl ServerProcess {
     /// Port of page, API and WebSocket.
     pub const fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Port of WebTransport; 0 where the server has a certificate of its own.
+    pub const fn quic_port(&self) -> u16 {
+        self.quic_port
+    }
+
+    /// Makes sure that there is a page for browsers to open.
+    ///
+    /// # Panics
+    /// When the server was built without it.
+    pub async fn check_page(&self) {
+        let page = self.get("/", &[]).await.expect("an answer").text();
+        assert!(
+            page.contains("/assets/"),
+            "the server was built without its page: run the tests by `cargo xtask test`, or `cargo xtask web` and build \
+             the server again"
+        );
     }
 
     /// The data folder.
