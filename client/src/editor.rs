@@ -18,8 +18,9 @@ use crate::viewport::Viewport;
 
 /// Radius of the eraser in CSS pixels, at every zoom.
 pub const ERASER_RADIUS: f64 = 10.0;
-/// Margin around everything when the view is fitted to it, in CSS pixels.
-const FIT_MARGIN: f64 = 72.0;
+/// Margins around everything when the view is fitted to it, in CSS pixels: above and below is the page's chrome, the
+/// sides are free, and phones have little to give away there.
+const FIT_MARGIN: DVec2 = DVec2::new(24.0, 72.0);
 /// Wheel pixels that count in one event: a notch of a mouse wheel would leap otherwise, trackpads send a few each.
 const WHEEL_ZOOM_MAX: f64 = 24.0;
 /// Zoom for each wheel pixel, as a natural logarithm; what browsers make of a pinch.

@@ -118,9 +118,9 @@ impl Viewport {
         self.zoom_to(x, y, self.zoom * factor);
     }
 
-    /// Shows a rectangle in the middle, with a margin in CSS pixels on every side, at `zoom_max` at most. An empty
-    /// rectangle shows the board's origin at 100 %.
-    pub fn fit(&mut self, rect: BoardRect, margin: f64, zoom_max: f64) {
+    /// Shows a rectangle in the middle, with margins in CSS pixels at the sides (x) and above and below (y), at
+    /// `zoom_max` at most. An empty rectangle shows the board's origin at 100 %.
+    pub fn fit(&mut self, rect: BoardRect, margin: DVec2, zoom_max: f64) {
         let (middle, zoom) = if rect.is_empty() {
             (DVec2::ZERO, 1.0)
         } else {
@@ -249,14 +249,19 @@ mod tests {
             BoardPoint::new(-16_000, 320),
             BoardPoint::new(480_000, 90_000),
         );
-        view.fit(rect, 50.0, 1.0);
+        let margin = DVec2::new(50.0, 120.0);
+        view.fit(rect, margin, 1.0);
         let (left, top) = view.to_screen(-1000.0, 20.0);
         let (right, bottom) = view.to_screen(30_000.0, 5625.0);
         assert!((left - 50.0).abs() < 0.01 && (right - 950.0).abs() < 0.01);
         assert!(top > 50.0 && bottom < 750.0 && (top - (800.0 - bottom)).abs() < 0.01);
-        view.fit(BoardRect::around([BoardPoint::new(5, 5)]), 50.0, 1.0);
+        let tall = BoardRect::from_corners(BoardPoint::new(0, 0), BoardPoint::new(160, 480_000));
+        view.fit(tall, margin, 1.0);
+        let ((_, top), (_, bottom)) = (view.to_screen(0.0, 0.0), view.to_screen(0.0, 30_000.0));
+        assert!((top - 120.0).abs() < 0.01 && (bottom - 680.0).abs() < 0.01);
+        view.fit(BoardRect::around([BoardPoint::new(5, 5)]), margin, 1.0);
         assert_eq!(view.zoom(), 1.0, "a dot does not fill the screen");
-        view.fit(BoardRect::EMPTY, 50.0, 1.0);
+        view.fit(BoardRect::EMPTY, margin, 1.0);
         assert_eq!(view.board_point(500.0, 400.0), BoardPoint::new(0, 0));
     }
 
