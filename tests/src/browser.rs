@@ -83,6 +83,8 @@ impl Browser {
             .viewport(None)
             .window_size(Screen::DESKTOP.width, Screen::DESKTOP.height)
             .user_data_dir(profile.path())
+            // What it leaves lying about goes with the profile.
+            .env("TMPDIR", profile.path().to_string_lossy())
             .launch_timeout(PATIENCE)
             .request_timeout(PATIENCE)
             .build()
