@@ -1,6 +1,6 @@
 //! The look of ink: points of a pen become the closed outline of a line of varying width.
 //!
-//! [`spine`] smooths the points and gives each a radius, [`ribbon`] draws round both sides of that, [`svg`] writes the
+//! `spine` smooths the points and gives each a radius, `ribbon` draws round both sides of that, `svg` writes the
 //! result as path data. Everything is deterministic, and causal: points that come later change a line's last few
 //! points alone, so that ink does not wobble while it is drawn. Nothing here knows colours or canvases.
 //!

@@ -2,8 +2,8 @@
 //!
 //! The page (`client/web/ui`) hands over its canvas and then speaks the bridge protocol; everything that a board is
 //! happens here, so that neither drawing nor decoding ever waits for the page, or the page for them. What a board is and
-//! what gestures mean is `chalkboard-client`'s business; this crate brings it a link ([`link`]), a clock and a canvas
-//! ([`renderer`]).
+//! what gestures mean is `chalkboard-client`'s business; this crate brings it a link (`link`), a clock and a canvas
+//! (`renderer`).
 
 #[cfg(target_arch = "wasm32")]
 mod browser;

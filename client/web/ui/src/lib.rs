@@ -2,8 +2,8 @@
 //!
 //! Owns the DOM and nothing of the board: the engine runs in a Worker, draws on the page's canvas by itself and
 //! is spoken to in [`chalkboard_client::bridge`] only. `index.html` has started the Worker before this module
-//! arrives; [`worker`] takes it over. What the engine reports lands in [`session`] as signals, what a person
-//! does leaves through [`worker::Engine::send`].
+//! arrives; `worker` takes it over. What the engine reports lands in `session` as signals, what a person
+//! does leaves through `worker::Engine::send`.
 
 mod address;
 mod app;
