@@ -121,6 +121,11 @@ async fn draw_together(query: &str, connection: &str) {
     bob.wait_for_state("Ann's cursor", "state.cursors === 1")
         .await;
     wait_for_ink(&bob, near, true).await;
+    // At the edge her name is on the other side of the arrow.
+    let beside = (1170.0, 540.0, 80.0, 60.0);
+    wait_for_ink(&bob, beside, false).await;
+    ann.point_at(1272.0, 560.0).await;
+    wait_for_ink(&bob, beside, true).await;
     ann.point_at(80.0, 700.0).await;
     wait_for_ink(&bob, near, false).await;
 

@@ -48,6 +48,8 @@ pub(super) struct CursorLayer {
     arrows: HashMap<u32, Sheet>,
     /// Stamps of the last frame, in the order in which they are put.
     stamps: Vec<Stamp>,
+    /// Device pixels of the view.
+    view: (i32, i32),
     dark: bool,
     scale: f64,
 }
@@ -114,6 +116,8 @@ impl CursorLayer {
         mut changed: impl FnMut(Area),
     ) {
         let (width, height) = viewport.size();
+        let device = |length: f64| (length * self.scale).round() as i32;
+        self.view = (device(width), device(height));
         let mut shown: Vec<(CursorView, f64, f64)> = cursors
             .map(|cursor| {
                 let (x, y) = viewport.to_screen(cursor.x.into(), cursor.y.into());
@@ -307,8 +311,17 @@ impl CursorLayer {
                 picture.canvas.height() as i32,
             )
         });
-        let left = at.0 + ((NAME_AT.0 - NAME_MARGIN) * self.scale).round() as i32;
-        let top = at.1 + ((NAME_AT.1 - NAME_MARGIN) * self.scale).round() as i32;
+        // Beside and below the arrow, or on its other side where the view ends.
+        let start = |tip: i32, offset: f64, length: i32, end: i32| {
+            let start = tip + ((offset - NAME_MARGIN) * self.scale).round() as i32;
+            if start + length <= end {
+                start
+            } else {
+                tip - length + (NAME_MARGIN * self.scale).round() as i32
+            }
+        };
+        let left = start(at.0, NAME_AT.0, size.0, self.view.0);
+        let top = start(at.1, NAME_AT.1, size.1, self.view.1);
         Area::new(left, top, left + size.0, top + size.1)
     }
 }
