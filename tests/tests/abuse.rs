@@ -12,7 +12,9 @@ use chalkboard_shared::limits::{
 use chalkboard_shared::op::InkRun;
 use chalkboard_shared::stroke::StrokeStyle;
 use chalkboard_shared::wire::{ClientMessage, Profile, ServerMessage};
-use chalkboard_shared::{ActorId, BoardRect, DisconnectReason, InkPoint, Op, RejectReason};
+use chalkboard_shared::{
+    ActorId, BoardPoint, BoardRect, DisconnectReason, InkPoint, Op, RejectReason,
+};
 use chalkboard_tests::dice::Dice;
 use chalkboard_tests::waiting::within;
 use scene::{
@@ -363,25 +365,16 @@ async fn random_bytes_disturb_nobody_else() {
     scene.end().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_flood_of_ops_ends_the_flooder_alone() {
+/// Sends message after message, from number 0 on, and checks that the sender is told of a flood and nobody else
+/// notices.
+async fn check_flood(message: impl Fn(u32) -> ClientMessage) {
     let scene = Scene::set().await;
     for (kind, number) in [(KINDS[0], 1), (KINDS[1], 2)] {
         let (link, _) = scene.guest(kind, scene.links.edit, number).await;
         let (mut sender, mut receiver) = link.split();
         let flooding = async {
-            // Small ones, so that the network takes more of them than the room can.
-            let op = Op::Finish {
-                stroke: stroke(MYSELF, 1),
-            };
             for n in 0..1000 {
-                let first = 1 + n * OPS_PER_MESSAGE_MAX as u32;
-                let ops = vec![op.clone(); OPS_PER_MESSAGE_MAX];
-                if sender
-                    .send(ClientMessage::Ops { first, ops }.encode())
-                    .await
-                    .is_err()
-                {
+                if sender.send(message(n).encode()).await.is_err() {
                     return;
                 }
             }
@@ -408,6 +401,30 @@ async fn a_flood_of_ops_ends_the_flooder_alone() {
         scene.check_bystander("a flood").await;
     }
     scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_ops_ends_the_flooder_alone() {
+    // Small ones, so that the network takes more of them than the room can.
+    let op = Op::Finish {
+        stroke: stroke(MYSELF, 1),
+    };
+    let ops = vec![op; OPS_PER_MESSAGE_MAX];
+    check_flood(|n| ClientMessage::Ops {
+        first: 1 + n * OPS_PER_MESSAGE_MAX as u32,
+        ops: ops.clone(),
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_views_ends_the_flooder_alone() {
+    check_flood(|n| {
+        let far = n as i32 * 1_000_000;
+        let view = BoardRect::from_corners(BoardPoint::new(far, 0), BoardPoint::new(far + 99, 99));
+        ClientMessage::View(view)
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
