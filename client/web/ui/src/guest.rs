@@ -1,4 +1,7 @@
-//! Who this visitor is, until there are accounts: a friendly made-up name and a colour, remembered by the browser.
+//! Who this visitor is, until there are accounts: a friendly made-up name and a colour.
+//!
+//! Those belong to the window, so that two windows of one browser can be told apart; a name that was chosen belongs to
+//! the person, and the browser remembers it.
 
 use crate::palette;
 use crate::settings;
@@ -29,18 +32,21 @@ pub(crate) struct Guest {
 
 /// Who was here before, or somebody new.
 pub(crate) fn load() -> Guest {
-    let name = settings::load("name").and_then(|name| tidy(&name));
-    let color = settings::load("color").and_then(|color| palette::parse(&color));
-    let guest = Guest {
-        name: name.unwrap_or_else(|| format!("{} {}", pick(&ADJECTIVES), pick(&ANIMALS))),
-        color: color.unwrap_or_else(palette::person),
-    };
-    remember_name(&guest.name);
-    settings::store("color", &palette::css(guest.color));
-    guest
+    let chosen = settings::load("name").and_then(|name| tidy(&name));
+    let name = chosen.unwrap_or_else(|| {
+        settings::load_here("guest").unwrap_or_else(|| {
+            let made_up = format!("{} {}", pick(&ADJECTIVES), pick(&ANIMALS));
+            settings::store_here("guest", &made_up);
+            made_up
+        })
+    });
+    let color = settings::load_here("color").and_then(|color| palette::parse(&color));
+    let color = color.unwrap_or_else(palette::person);
+    settings::store_here("color", &palette::css(color));
+    Guest { name, color }
 }
 
-/// Keeps a name for the next visit.
+/// Keeps a chosen name for the next visit, in any window.
 pub(crate) fn remember_name(name: &str) {
     settings::store("name", name);
 }
