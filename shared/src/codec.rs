@@ -93,11 +93,6 @@ impl Writer {
         &mut self.bytes
     }
 
-    /// What was written.
-    pub fn into_vec(self) -> Vec<u8> {
-        self.bytes
-    }
-
     /// What was written, ready to share.
     pub fn into_bytes(self) -> Bytes {
         self.bytes.into()

@@ -91,23 +91,32 @@ fn converge(seed: u64, people: usize, quality: LinkQuality, is_rough: bool) {
     ensemble.check_agreement();
 }
 
+/// Seeds from `first` on: `count` of them, or as many times that as `CHALKBOARD_SEEDS` says.
+fn seeds(first: u64, count: u64) -> std::ops::Range<u64> {
+    let times = match std::env::var("CHALKBOARD_SEEDS") {
+        Ok(times) => times.parse().expect("CHALKBOARD_SEEDS is a number"),
+        Err(_) => 1,
+    };
+    first..first + count * times
+}
+
 #[test]
 fn on_a_good_network() {
-    for seed in 0..20 {
+    for seed in seeds(0, 20) {
         converge(seed, 4, GOOD, false);
     }
 }
 
 #[test]
 fn with_delay_and_loss() {
-    for seed in 100..120 {
+    for seed in seeds(1_000_000, 20) {
         converge(seed, 4, BAD, false);
     }
 }
 
 #[test]
 fn with_cuts_and_crashes_of_the_server() {
-    for seed in 200..260 {
+    for seed in seeds(2_000_000, 60) {
         converge(seed, 3, BAD, true);
     }
 }
