@@ -38,6 +38,7 @@ fn moving(c: &mut Criterion) {
                     Input::Cursor {
                         session: SessionId(i),
                         sequence,
+                        stamp: None,
                         cursor,
                     }
                 };
@@ -58,6 +59,7 @@ fn ink(c: &mut Criterion) {
             (0..10).map(|n| Input::Ops {
                 session: SessionId(n),
                 first: 1,
+                stamp: None,
                 ops: vec![begin(n)],
             }),
         );
@@ -96,6 +98,7 @@ fn ink(c: &mut Criterion) {
                     Input::Ops {
                         session: SessionId(n),
                         first,
+                        stamp: None,
                         ops: ops.collect(),
                     }
                 });
@@ -119,6 +122,7 @@ fn joining(c: &mut Criterion) {
             [Input::Ops {
                 session: SessionId(0),
                 first: batch * 250 + 1,
+                stamp: None,
                 ops,
             }],
         );
@@ -142,7 +146,7 @@ fn joining(c: &mut Criterion) {
                     let sent: usize = output
                         .sends
                         .iter()
-                        .filter(|s| s.session == SessionId(session))
+                        .filter(|s| s.to.as_slice().contains(&SessionId(session)))
                         .map(|s| s.frame.len())
                         .sum();
                     bytes += sent;

@@ -46,7 +46,30 @@ pub struct ClientOptions {
     pub name: String,
     /// Colour, 0xRRGGBB.
     pub color: u32,
+    /// Puts its clock on what it sends and collects the stamps of others, for measurements on one clock.
+    pub is_stamping: bool,
 }
+
+/// Something of somebody else's that came with a stamp.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrival {
+    /// What it is.
+    pub kind: ArrivalKind,
+    /// The sender's clock when it was made, in units of 10 us, wrapping.
+    pub stamp: u32,
+}
+
+/// What came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ArrivalKind {
+    /// A cursor's new place.
+    Cursor,
+    /// An op.
+    Op,
+}
+
+/// Arrivals that are kept for [`Client::take_arrivals`], the first ones of many.
+const ARRIVALS_MAX: usize = 1 << 16;
 
 /// A frame to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,6 +164,7 @@ pub struct Client {
     gesture: Option<Step>,
 
     cursor: CursorPace,
+    arrivals: Vec<Arrival>,
     view: ViewPace,
     pings: LinkPace,
     profile_changed: bool,
@@ -178,6 +202,7 @@ impl Client {
             live: Vec::new(),
             gesture: None,
             cursor: CursorPace::new(),
+            arrivals: Vec::new(),
             view: ViewPace::new(view),
             pings: LinkPace::new(),
             profile_changed: false,
@@ -315,7 +340,12 @@ impl Client {
             ServerMessage::Updates { updates, .. } => {
                 for update in updates {
                     match update {
-                        Update::Op(entry) => self.accepted(&entry),
+                        Update::Op(entry, stamp) => {
+                            if entry.id.actor != self.actor {
+                                self.note_arrival(ArrivalKind::Op, stamp);
+                            }
+                            self.accepted(&entry);
+                        }
                         Update::Stroke(stroke) => self.board.put(*stroke)?,
                     }
                 }
@@ -486,16 +516,43 @@ impl Client {
             let unsigned =
                 |op: &std::sync::Arc<chalkboard_shared::Op>| op.as_ref().clone().unsigned(actor);
             let ops = ops.iter().map(unsigned).collect();
-            return reliable(&ClientMessage::Ops { first, ops });
+            let stamp = self.stamp(self.now_ms);
+            return reliable(&ClientMessage::Ops { first, stamp, ops });
         }
         if let Some(nonce) = self.pings.take_ping(self.now_ms) {
             return reliable(&ClientMessage::Ping(nonce));
         }
-        let (sequence, cursor) = self.cursor.take(self.now_ms)?;
+        let due = self.cursor.take(self.now_ms)?;
+        let cursor = ClientMessage::Cursor {
+            sequence: due.sequence,
+            stamp: self.stamp(due.moved_ms),
+            cursor: due.cursor,
+        };
         Some(Transmit {
             reliable: false,
-            frame: ClientMessage::Cursor { sequence, cursor }.encode(),
+            frame: cursor.encode(),
         })
+    }
+
+    /// A moment of the caller's clock as others are told it.
+    fn stamp(&self, now_ms: f64) -> Option<u32> {
+        self.options
+            .is_stamping
+            .then_some((now_ms * 100.0) as u64 as u32)
+    }
+
+    fn note_arrival(&mut self, kind: ArrivalKind, stamp: Option<u32>) {
+        if let Some(stamp) = stamp
+            && self.options.is_stamping
+            && self.arrivals.len() < ARRIVALS_MAX
+        {
+            self.arrivals.push(Arrival { kind, stamp });
+        }
+    }
+
+    /// What has come from others with a stamp since the last call, if this client is stamping; the first 65,536.
+    pub fn take_arrivals(&mut self) -> Vec<Arrival> {
+        std::mem::take(&mut self.arrivals)
     }
 
     /// The next event, if there is one.
@@ -559,7 +616,7 @@ impl Client {
     pub fn set_cursor(&mut self, now_ms: f64, cursor: CursorState) {
         self.now_ms = now_ms;
         if cursor.at.is_in_bounds() {
-            self.cursor.set(cursor);
+            self.cursor.set(now_ms, cursor);
         }
     }
 

@@ -444,7 +444,12 @@ mod tests {
         while let Some((first, ops)) = outbox.next_message() {
             count += ops.len();
             let ops = ops.iter().map(|op| op.as_ref().clone()).collect();
-            let frame = chalkboard_shared::wire::ClientMessage::Ops { first, ops }.encode();
+            let frame = chalkboard_shared::wire::ClientMessage::Ops {
+                first,
+                stamp: None,
+                ops,
+            }
+            .encode();
             assert!(frame.len() <= MESSAGE_BYTES_MAX, "{}", frame.len());
         }
         assert_eq!(count, 60);

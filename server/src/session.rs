@@ -157,9 +157,10 @@ impl Session {
                 self.point(message);
                 return Ok(());
             }
-            ClientMessage::Ops { first, ops } => Input::Ops {
+            ClientMessage::Ops { first, stamp, ops } => Input::Ops {
                 session,
                 first,
+                stamp,
                 ops: self.sign(ops),
             },
             ClientMessage::View(view) => Input::View { session, view },
@@ -223,13 +224,19 @@ impl Session {
     }
 
     fn point(&self, message: ClientMessage) {
-        let ClientMessage::Cursor { sequence, cursor } = message else {
+        let ClientMessage::Cursor {
+            sequence,
+            stamp,
+            cursor,
+        } = message
+        else {
             return;
         };
         let in_time = take(&self.cursors);
         let input = Input::Cursor {
             session: self.membership.session,
             sequence,
+            stamp,
             cursor,
         };
         if !in_time || !self.membership.door.try_send_cursor(input) {

@@ -3,7 +3,7 @@
 //! A peer that passes one is answered with a reason (`RejectReason`, `DisconnectReason`); nothing grows without one.
 
 /// Version of the wire protocol; the handshake refuses any other.
-pub const PROTOCOL_VERSION: u16 = 1;
+pub const PROTOCOL_VERSION: u16 = 2;
 
 /// Largest |coordinate| in 1/16 px: 2^30 is 67 million pixels each way, and leaves room for sums in an `i32`.
 pub const COORDINATE_MAX: i32 = 1 << 30;
@@ -20,8 +20,9 @@ pub const SERVER_FRAME_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// show early, large enough for columns to compress.
 pub const CHUNK_BYTES_TARGET: usize = 48 * 1024;
 
-/// Largest datagram payload in bytes: Firefox starts at 1,024 and QUIC's own minimum leaves 1,100 and more.
-pub const DATAGRAM_BYTES_MAX: usize = 1000;
+/// Largest frame that travels in datagrams, in bytes: Firefox takes datagrams of 1,024 and QUIC's own minimum leaves
+/// 1,100 and more; a datagram holds frames, each behind a length of at most 2 bytes.
+pub const DATAGRAM_FRAME_BYTES_MAX: usize = 1000;
 
 /// Points in one op: 60 to 240 samples a second arrive, so an op holds a second and more.
 pub const POINTS_PER_OP_MAX: usize = 256;

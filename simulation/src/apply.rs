@@ -18,6 +18,8 @@ use crate::strokes::{Board, StrokeTable};
 #[derive(Debug)]
 pub(crate) struct Accepted {
     pub(crate) position: Position,
+    /// When it was made on its sender's clock, if that is to be told.
+    pub(crate) stamp: Option<u32>,
     /// Encoded once, for all sessions and the log.
     pub(crate) body: Bytes,
     /// The strokes that it changed, by their places in [`StrokeTable::touched`].
@@ -47,7 +49,13 @@ impl Plugin for ApplyPlugin {
 /// Exclusive: an op must see what the op before it has done.
 fn apply_ops(world: &mut World) {
     let mut candidates = core::mem::take(&mut world.resource_mut::<Candidates>().0);
-    for Candidate { session, id, op } in candidates.drain(..) {
+    for Candidate {
+        session,
+        id,
+        stamp,
+        op,
+    } in candidates.drain(..)
+    {
         let position = world.resource::<Ledger>().position.next();
         let result = merge::apply(&mut Board(world), id, position, &op);
         world.resource_mut::<Ledger>().answer(id);
@@ -67,6 +75,7 @@ fn apply_ops(world: &mut World) {
                 let body = OpEntry { position, id, op }.encode_body();
                 world.resource_mut::<AcceptedOps>().0.push(Accepted {
                     position,
+                    stamp,
                     body,
                     touched,
                     is_growth,

@@ -7,7 +7,7 @@ use chalkboard_shared::limits::OPS_PER_TICK_MAX;
 use chalkboard_shared::{Op, OpId, RejectReason, Rights};
 
 use crate::ledger::Ledger;
-use crate::people::{OpQueue, People, User};
+use crate::people::{OpQueue, People, User, WaitingOp};
 use crate::room::{RoomSystems, RoomTick};
 
 /// An op that may be applied.
@@ -15,6 +15,7 @@ use crate::room::{RoomSystems, RoomTick};
 pub(crate) struct Candidate {
     pub(crate) session: Entity,
     pub(crate) id: OpId,
+    pub(crate) stamp: Option<u32>,
     pub(crate) op: Op,
 }
 
@@ -53,7 +54,7 @@ fn authorize_ops(
             Rights::View => Err(RejectReason::ReadOnly),
         };
         let count = queue.waiting.len().min(OPS_PER_TICK_MAX);
-        for (counter, op) in queue.waiting.drain(..count) {
+        for WaitingOp { counter, stamp, op } in queue.waiting.drain(..count) {
             let id = OpId {
                 actor: person.actor,
                 counter,
@@ -63,6 +64,7 @@ fn authorize_ops(
                 Ok(()) => candidates.0.push(Candidate {
                     session: entity,
                     id,
+                    stamp,
                     op,
                 }),
                 Err(reason) => {

@@ -45,6 +45,8 @@ pub enum Input {
         session: SessionId,
         /// Counter of the first.
         first: u32,
+        /// When they were made on the sender's clock, in units of 10 us, for others to know.
+        stamp: Option<u32>,
         /// In order.
         ops: Vec<Op>,
     },
@@ -68,6 +70,8 @@ pub enum Input {
         session: SessionId,
         /// An older one is out of date.
         sequence: u32,
+        /// When it was there on the sender's clock, in units of 10 us, for others to know.
+        stamp: Option<u32>,
         /// Where and with what.
         cursor: CursorState,
     },

@@ -14,6 +14,7 @@ mod cursor_grid;
 mod index;
 mod input;
 mod interest;
+mod joining;
 mod ledger;
 mod output;
 mod people;
@@ -26,7 +27,7 @@ mod snapshot;
 mod strokes;
 
 pub use input::{Input, Join, Now};
-pub use output::{Output, Record, Send};
+pub use output::{Output, Recipients, Record, Send};
 pub use record::{LogRecord, RecordError};
 pub use recovery::RecoveryError;
 pub use room::{Room, RoomConfig, RoomSystems};

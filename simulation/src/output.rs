@@ -1,15 +1,49 @@
 //! What comes out of a tick.
 
+use std::sync::Arc;
+
 use bevy_ecs::prelude::*;
 use bytes::Bytes;
 use chalkboard_shared::{DisconnectReason, Position, SessionId, Tick};
 
-/// A frame for a session.
+/// Whom a frame is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Recipients {
+    /// A session.
+    One(SessionId),
+    /// Sessions that get the same, each once.
+    Many(Arc<[SessionId]>),
+}
+
+impl Recipients {
+    /// The sessions.
+    pub fn as_slice(&self) -> &[SessionId] {
+        match self {
+            Self::One(session) => core::slice::from_ref(session),
+            Self::Many(sessions) => sessions,
+        }
+    }
+}
+
+impl From<SessionId> for Recipients {
+    fn from(session: SessionId) -> Self {
+        Self::One(session)
+    }
+}
+
+impl From<Arc<[SessionId]>> for Recipients {
+    fn from(sessions: Arc<[SessionId]>) -> Self {
+        Self::Many(sessions)
+    }
+}
+
+/// A frame for sessions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Send {
     /// For whom.
-    pub session: SessionId,
-    /// On the stream, in order; otherwise a datagram, which may be lost.
+    pub to: Recipients,
+    /// On the stream, in order; otherwise in a datagram, which may be lost: at most
+    /// [`chalkboard_shared::limits::DATAGRAM_FRAME_BYTES_MAX`] bytes, and several of a tick may share one.
     pub reliable: bool,
     /// The frame, shared by all who get the same.
     pub frame: Bytes,
@@ -40,17 +74,17 @@ pub struct Output {
 }
 
 impl Output {
-    pub(crate) fn reliable(&mut self, session: SessionId, frame: Bytes) {
+    pub(crate) fn reliable(&mut self, to: impl Into<Recipients>, frame: Bytes) {
         self.sends.push(Send {
-            session,
+            to: to.into(),
             reliable: true,
             frame,
         });
     }
 
-    pub(crate) fn datagram(&mut self, session: SessionId, frame: Bytes) {
+    pub(crate) fn datagram(&mut self, to: impl Into<Recipients>, frame: Bytes) {
         self.sends.push(Send {
-            session,
+            to: to.into(),
             reliable: false,
             frame,
         });

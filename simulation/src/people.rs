@@ -22,6 +22,7 @@ pub(crate) struct User(pub(crate) Participant);
 #[derive(Component, Debug, Default)]
 pub(crate) struct Cursor {
     pub(crate) state: Option<CursorState>,
+    pub(crate) stamp: Option<u32>,
     pub(crate) sequence: u32,
 }
 
@@ -39,11 +40,19 @@ pub(crate) struct Viewport {
     pub(crate) unwritten_bytes: u64,
 }
 
+/// An op that was not looked at yet.
+#[derive(Debug)]
+pub(crate) struct WaitingOp {
+    pub(crate) counter: u32,
+    pub(crate) stamp: Option<u32>,
+    pub(crate) op: Op,
+}
+
 /// Ops of a session on their way.
 #[derive(Component, Debug, Default)]
 pub(crate) struct OpQueue {
     /// Not yet looked at, by counter.
-    pub(crate) waiting: VecDeque<(u32, Op)>,
+    pub(crate) waiting: VecDeque<WaitingOp>,
     /// The last counter that was put into the queue.
     pub(crate) last: u32,
     /// The last counter that was answered.

@@ -10,7 +10,7 @@ use bevy_ecs::schedule::IntoScheduleConfigs;
 use bytes::Bytes;
 use chalkboard_shared::cursor::{CursorDelta, CursorKeyframe, CursorState};
 use chalkboard_shared::interest::Coverage;
-use chalkboard_shared::limits::DATAGRAM_BYTES_MAX;
+use chalkboard_shared::limits::DATAGRAM_FRAME_BYTES_MAX;
 use chalkboard_shared::wire::ServerMessage;
 use chalkboard_shared::{SessionId, Tick};
 
@@ -187,7 +187,7 @@ impl Area {
         };
         let mut frame = ServerMessage::cursor_delta_writer();
         let (gone_count, changed_count) =
-            delta.encode(&self.keyframe, DATAGRAM_BYTES_MAX - 1, &mut frame);
+            delta.encode(&self.keyframe, DATAGRAM_FRAME_BYTES_MAX - 1, &mut frame);
         for session in &delta.gone[..gone_count] {
             self.told.remove(session);
         }

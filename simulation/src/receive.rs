@@ -10,7 +10,7 @@ use chalkboard_shared::{DisconnectReason, Op, SessionId};
 use crate::input::{Inbox, Input, Join};
 use crate::ledger::Ledger;
 use crate::output::Output;
-use crate::people::{Cursor, Newcomer, OpQueue, People, User, Viewport};
+use crate::people::{Cursor, Newcomer, OpQueue, People, User, Viewport, WaitingOp};
 use crate::room::{RoomSystems, RoomTick};
 
 /// Takes the inbox apart.
@@ -33,8 +33,9 @@ fn receive_inputs(world: &mut World) {
             Input::Ops {
                 session,
                 first,
+                stamp,
                 ops,
-            } => receive_ops(world, session, first, ops),
+            } => receive_ops(world, session, first, stamp, ops),
             Input::View { session, view } => {
                 if let Some(mut viewport) = component_mut::<Viewport>(world, session) {
                     viewport.view = view;
@@ -54,6 +55,7 @@ fn receive_inputs(world: &mut World) {
             Input::Cursor {
                 session,
                 sequence,
+                stamp,
                 cursor,
             } => {
                 if let Some(mut current) = component_mut::<Cursor>(world, session)
@@ -62,6 +64,7 @@ fn receive_inputs(world: &mut World) {
                 {
                     *current = Cursor {
                         state: Some(cursor),
+                        stamp,
                         sequence,
                     };
                 }
@@ -145,7 +148,13 @@ fn receive_join(world: &mut World, join: Join) {
     people.changes.push(PersonChange::Here(person));
 }
 
-fn receive_ops(world: &mut World, session: SessionId, first: u32, ops: Vec<Op>) {
+fn receive_ops(
+    world: &mut World,
+    session: SessionId,
+    first: u32,
+    stamp: Option<u32>,
+    ops: Vec<Op>,
+) {
     let Some(mut queue) = component_mut::<OpQueue>(world, session) else {
         return;
     };
@@ -153,7 +162,7 @@ fn receive_ops(world: &mut World, session: SessionId, first: u32, ops: Vec<Op>) 
         // What was sent again after a reconnect may have been answered before.
         if counter > queue.last {
             queue.last = counter;
-            queue.waiting.push_back((counter, op));
+            queue.waiting.push_back(WaitingOp { counter, stamp, op });
         }
     }
     if queue.waiting.len() > OPS_IN_FLIGHT_MAX {

@@ -157,6 +157,7 @@ impl Ensemble {
             key: key_bytes,
             name: format!("member {}", self.members.len()),
             color: 0x33_66_99,
+            is_stamping: false,
         });
         client.set_view(view);
         let (up, down) = (Pipe::default(), Pipe::default());
@@ -290,18 +291,20 @@ impl Ensemble {
                 .map(|record| (self.tick + self.sync_ticks, record)),
         );
         for send in output.sends {
-            if let Some(member) = self
-                .members
-                .iter_mut()
-                .find(|member| member.session == Some(send.session))
-            {
-                member.down.send(
-                    self.tick,
-                    send.reliable,
-                    send.frame,
-                    self.quality,
-                    &mut self.dice,
-                );
+            for session in send.to.as_slice() {
+                if let Some(member) = self
+                    .members
+                    .iter_mut()
+                    .find(|member| member.session == Some(*session))
+                {
+                    member.down.send(
+                        self.tick,
+                        send.reliable,
+                        send.frame.clone(),
+                        self.quality,
+                        &mut self.dice,
+                    );
+                }
             }
         }
         for (session, _) in output.closes {
@@ -442,11 +445,12 @@ impl Member {
         }
         let session = self.session?;
         Some(match message {
-            ClientMessage::Ops { first, ops } => {
+            ClientMessage::Ops { first, stamp, ops } => {
                 let actor = ActorId(self.key);
                 Input::Ops {
                     session,
                     first,
+                    stamp,
                     ops: ops.into_iter().map(|op| op.signed_by(actor)).collect(),
                 }
             }
@@ -455,7 +459,12 @@ impl Member {
                 session,
                 profile: profile.tidied(),
             },
-            ClientMessage::Cursor { sequence, cursor } => Input::Cursor {
+            ClientMessage::Cursor {
+                sequence,
+                stamp,
+                cursor,
+            } => Input::Cursor {
+                stamp,
                 session,
                 sequence,
                 cursor,

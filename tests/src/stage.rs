@@ -59,7 +59,12 @@ impl Stage {
         for send in &output.sends {
             let message = ServerMessage::decode(send.frame.clone())
                 .expect("the room sends readable messages");
-            self.received.entry(send.session).or_default().push(message);
+            for &session in send.to.as_slice() {
+                self.received
+                    .entry(session)
+                    .or_default()
+                    .push(message.clone());
+            }
         }
         self.log.extend(output.record.clone());
         self.closed.extend(output.closes.iter().copied());
@@ -109,6 +114,7 @@ pub const fn ops(n: u32, first: u32, ops: Vec<Op>) -> Input {
     Input::Ops {
         session: SessionId(n),
         first,
+        stamp: None,
         ops,
     }
 }

@@ -92,6 +92,7 @@ async fn bad_messages_of_guests_are_answered_with_a_reason() {
     let op = |op: Op| {
         ClientMessage::Ops {
             first: 1,
+            stamp: None,
             ops: vec![op],
         }
         .encode()
@@ -115,10 +116,12 @@ async fn bad_messages_of_guests_are_answered_with_a_reason() {
     };
     let crowd = ClientMessage::Ops {
         first: 1,
+        stamp: None,
         ops: vec![finish.clone(); OPS_PER_MESSAGE_MAX + 1],
     };
     let uncounted = ClientMessage::Ops {
         first: 0,
+        stamp: None,
         ops: vec![finish],
     };
     let offences: Vec<Offence> = vec![
@@ -216,7 +219,11 @@ async fn ops_that_are_not_allowed_are_refused_and_the_session_goes_on() {
             begin(&[InkPoint::new(9, 9, 9)]),
         ];
         let last = ops.len() as u32;
-        let message = ClientMessage::Ops { first: 1, ops };
+        let message = ClientMessage::Ops {
+            first: 1,
+            stamp: None,
+            ops,
+        };
         link.send(message.encode())
             .await
             .expect("the link is there");
@@ -255,7 +262,11 @@ async fn ops_that_are_not_allowed_are_refused_and_the_session_goes_on() {
                 strokes: vec![of_bystander],
             },
         ];
-        let message = ClientMessage::Ops { first: 1, ops };
+        let message = ClientMessage::Ops {
+            first: 1,
+            stamp: None,
+            ops,
+        };
         link.send(message.encode())
             .await
             .expect("the link is there");
@@ -292,6 +303,7 @@ fn damaged(dice: &mut Dice, counter: u32) -> Vec<u8> {
         2 => ClientMessage::Ping(dice.bits()),
         _ => ClientMessage::Ops {
             first: counter,
+            stamp: None,
             ops: vec![
                 Op::Begin {
                     style: dice.style(),
@@ -412,6 +424,7 @@ async fn a_flood_of_ops_ends_the_flooder_alone() {
     let ops = vec![op; OPS_PER_MESSAGE_MAX];
     check_flood(|n| ClientMessage::Ops {
         first: 1 + n * OPS_PER_MESSAGE_MAX as u32,
+        stamp: None,
         ops: ops.clone(),
     })
     .await;
@@ -449,7 +462,11 @@ async fn a_reader_who_falls_behind_is_let_go_and_delays_nobody() {
             };
             let ops = (0..ops_per_message).map(|_| wild()).collect();
             let first = 1 + n * ops_per_message;
-            let message = ClientMessage::Ops { first, ops };
+            let message = ClientMessage::Ops {
+                first,
+                stamp: None,
+                ops,
+            };
             sender
                 .send(message.encode())
                 .await

@@ -28,6 +28,7 @@ fn inputs(dice: &mut Dice, counters: &mut [u32], strokes: &mut Vec<StrokeId>) ->
                 inputs.push(Input::Cursor {
                     session,
                     sequence: *counter,
+                    stamp: None,
                     cursor,
                 });
             }

@@ -139,7 +139,7 @@ impl FakeRoom {
         };
         match message {
             ClientMessage::Hello(_) | ClientMessage::Profile(_) => {}
-            ClientMessage::Ops { first, ops } => {
+            ClientMessage::Ops { first, ops, .. } => {
                 assert_eq!(first, session.expected, "ops come without gaps");
                 session.expected += ops.len() as u32;
                 session.queue.extend((first..).zip(ops));
@@ -242,7 +242,7 @@ impl FakeRoom {
                 }
             }
             if whole_op {
-                updates.push(Update::Op(entry.clone()));
+                updates.push(Update::Op(entry.clone(), None));
             }
         }
     }
@@ -324,6 +324,7 @@ pub(crate) fn options(n: u8, secret: Secret) -> ClientOptions {
         key: [n; 16],
         name: format!("client {n}"),
         color: 0x11_2233,
+        is_stamping: false,
     }
 }
 

@@ -25,16 +25,27 @@ pub(super) const ANSWER_WAIT_MS: f64 = 10_000.0;
 #[derive(Debug)]
 pub(super) struct CursorPace {
     cursor: Option<CursorState>,
+    /// When it came to be there.
+    moved_ms: f64,
     sequence: u32,
     sent_ms: f64,
     changed: bool,
     repeat: bool,
 }
 
+/// A cursor to be sent.
+#[derive(Debug)]
+pub(super) struct CursorDue {
+    pub(super) sequence: u32,
+    pub(super) moved_ms: f64,
+    pub(super) cursor: CursorState,
+}
+
 impl CursorPace {
     pub(super) const fn new() -> Self {
         Self {
             cursor: None,
+            moved_ms: 0.0,
             sequence: 0,
             sent_ms: f64::NEG_INFINITY,
             changed: false,
@@ -47,9 +58,10 @@ impl CursorPace {
         self.changed = self.cursor.is_some();
     }
 
-    pub(super) fn set(&mut self, cursor: CursorState) {
+    pub(super) fn set(&mut self, now_ms: f64, cursor: CursorState) {
         if self.cursor != Some(cursor) {
             self.cursor = Some(cursor);
+            self.moved_ms = now_ms;
             self.changed = true;
         }
     }
@@ -65,7 +77,7 @@ impl CursorPace {
         }
     }
 
-    pub(super) fn take(&mut self, now_ms: f64) -> Option<(u32, CursorState)> {
+    pub(super) fn take(&mut self, now_ms: f64) -> Option<CursorDue> {
         if now_ms < self.next_ms() {
             return None;
         }
@@ -73,7 +85,11 @@ impl CursorPace {
         self.repeat = std::mem::take(&mut self.changed);
         self.sent_ms = now_ms;
         self.sequence = self.sequence.wrapping_add(1);
-        Some((self.sequence, cursor))
+        Some(CursorDue {
+            sequence: self.sequence,
+            moved_ms: self.moved_ms,
+            cursor,
+        })
     }
 }
 

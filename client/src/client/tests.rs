@@ -113,7 +113,7 @@ fn a_prediction_is_rebased_over_what_others_do_meanwhile() {
             style: red,
         },
     };
-    let updates = vec![Update::Op(restyle)];
+    let updates = vec![Update::Op(restyle, None)];
     let frame = ServerMessage::Updates {
         tick: chalkboard_shared::Tick(1),
         updates,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chalkboard_shared::limits::SERVER_FRAME_BYTES_MAX;
-use chalkboard_shared::wire::frame::{self, FrameDecoder};
+use chalkboard_shared::wire::frame::{self, DatagramFrames, FrameDecoder};
 use quinn::crypto::rustls::QuicClientConfig;
 use web_transport_quinn::http::{HeaderName, HeaderValue};
 use web_transport_quinn::proto::ConnectRequest;
@@ -37,6 +37,8 @@ pub(super) struct Receiver {
     session: Session,
     stream: RecvStream,
     decoder: FrameDecoder,
+    /// What is left of the last datagram.
+    datagram: DatagramFrames,
     buffer: Vec<u8>,
 }
 
@@ -73,6 +75,7 @@ pub(super) async fn connect(
         session: session.clone(),
         stream: recv,
         decoder: FrameDecoder::new(SERVER_FRAME_BYTES_MAX),
+        datagram: DatagramFrames::new(Bytes::new()),
         buffer: vec![0; READ_BYTES_MAX],
     };
     let sender = Sender {
@@ -158,11 +161,16 @@ impl Receiver {
             if let Some(frame) = self.decoder.next_frame()? {
                 return Ok(frame);
             }
+            // A damaged datagram is as good as lost.
+            if let Some(Ok(frame)) = self.datagram.next() {
+                return Ok(frame);
+            }
             let Self {
                 session,
                 stream,
                 decoder,
                 buffer,
+                datagram: frames,
             } = self;
             tokio::select! {
                 read = stream.read(buffer) => match read {
@@ -182,7 +190,7 @@ impl Receiver {
                     }),
                 },
                 datagram = session.read_datagram() => {
-                    return datagram.map_err(|error| session_error(&error));
+                    *frames = DatagramFrames::new(datagram.map_err(|error| session_error(&error))?);
                 }
             }
         }

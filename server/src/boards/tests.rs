@@ -105,6 +105,7 @@ async fn draw(member: &Membership) {
     let input = Input::Ops {
         session: member.session,
         first: 1,
+        stamp: None,
         ops: vec![Op::Begin { style, ink }],
     };
     member

@@ -106,7 +106,9 @@ impl HostedRoom {
         let output = self.room.step(now(), inputs);
         // In order: frames first, so that a session learns why it ends.
         for send in output.sends {
-            self.deliver(send.session, send.frame, send.reliable);
+            for &session in send.to.as_slice() {
+                self.deliver(session, send.frame.clone(), send.reliable);
+            }
         }
         for (session, reason) in output.closes {
             if let Some(outbox) = self.sessions.remove(&session) {

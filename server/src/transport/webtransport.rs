@@ -168,7 +168,10 @@ async fn write_frames(
     let mut unreported = 0;
     loop {
         let mut batch = outbox.next().await;
-        for datagram in batch.datagrams.drain(..) {
+        for fragment in batch.datagrams.drain(..) {
+            let mut datagram = BytesMut::with_capacity(frame::packed_bytes(&fragment));
+            frame::pack(&fragment, &mut datagram);
+            let datagram = datagram.freeze();
             // A connection that is behind gets the next tick's instead: what is old when it arrives is no use.
             if connection.datagram_send_buffer_space() < datagram.len()
                 || connection.send_datagram(datagram).is_err()

@@ -54,6 +54,8 @@ pub enum ClientMessage {
     Ops {
         /// Counter of the first op.
         first: u32,
+        /// When they were made, if the sender wants others to know: its clock in units of 10 us, wrapping.
+        stamp: Option<u32>,
         /// 1 to [`OPS_PER_MESSAGE_MAX`] ops.
         ops: Vec<Op>,
     },
@@ -67,6 +69,8 @@ pub enum ClientMessage {
     Cursor {
         /// Counts up.
         sequence: u32,
+        /// When it was there, if the sender wants others to know: its clock in units of 10 us, wrapping.
+        stamp: Option<u32>,
         /// Where and with what.
         cursor: CursorState,
     },
@@ -82,10 +86,13 @@ impl ClientMessage {
                 w.raw(&crate::limits::PROTOCOL_VERSION.to_le_bytes());
                 w.raw(&bitcode::encode(hello.as_ref()));
             }
-            Self::Ops { first, ops } => {
+            Self::Ops { first, stamp, ops } => {
                 w.u8(OPS);
                 w.varint((*first).into());
-                w.varint(ops.len() as u64);
+                w.varint((ops.len() as u64) << 1 | u64::from(stamp.is_some()));
+                if let Some(stamp) = stamp {
+                    w.raw(&stamp.to_le_bytes());
+                }
                 for (op, counter) in ops.iter().zip(*first..) {
                     // Names of strokes are relative to the op's own; the sender's actor is known, so 0 stands for it.
                     op.encode(
@@ -111,12 +118,19 @@ impl ClientMessage {
                 w.u8(PING);
                 w.varint(*nonce);
             }
-            Self::Cursor { sequence, cursor } => {
+            Self::Cursor {
+                sequence,
+                stamp,
+                cursor,
+            } => {
                 w.u8(CURSOR);
                 w.varint((*sequence).into());
                 w.zigzag(cursor.at.x.into());
                 w.zigzag(cursor.at.y.into());
-                w.u8(cursor.state_bits());
+                w.u8(cursor.state_bits() | if stamp.is_some() { STAMPED } else { 0 });
+                if let Some(stamp) = stamp {
+                    w.raw(&stamp.to_le_bytes());
+                }
             }
         }
         w.into_bytes()
@@ -139,7 +153,9 @@ impl ClientMessage {
             }
             OPS => {
                 let first = r.varint_u32()?;
-                let count = r.varint_at_most(OPS_PER_MESSAGE_MAX as u64)? as u32;
+                let head = r.varint_at_most((OPS_PER_MESSAGE_MAX as u64) << 1 | 1)?;
+                let count = (head >> 1) as u32;
+                let stamp = (head & 1 == 1).then(|| decode_stamp(&mut r)).transpose()?;
                 let last = first.checked_add(count).ok_or(DecodeError::OutOfRange)?;
                 if count == 0 || first == 0 {
                     return Err(DecodeError::OutOfRange);
@@ -154,7 +170,7 @@ impl ClientMessage {
                     )
                 };
                 let ops = (first..last).map(op).collect::<Result<_, _>>()?;
-                Self::Ops { first, ops }
+                Self::Ops { first, stamp, ops }
             }
             VIEW => {
                 let min = BoardPoint::new(r.zigzag_i32()?, r.zigzag_i32()?);
@@ -166,12 +182,17 @@ impl ClientMessage {
             CURSOR => {
                 let sequence = r.varint_u32()?;
                 let at = BoardPoint::new(r.zigzag_i32()?, r.zigzag_i32()?);
-                let bits = r.u8()?;
+                let flags = r.u8()?;
+                let bits = flags & !STAMPED;
                 if bits >= 8 || !at.is_in_bounds() {
                     return Err(DecodeError::OutOfRange);
                 }
+                let stamp = (flags & STAMPED != 0)
+                    .then(|| decode_stamp(&mut r))
+                    .transpose()?;
                 Self::Cursor {
                     sequence,
+                    stamp,
                     cursor: CursorState::from_state_bits(at, bits),
                 }
             }
@@ -190,6 +211,13 @@ impl ClientMessage {
     pub const fn is_cursor(&self) -> bool {
         matches!(self, Self::Cursor { .. })
     }
+}
+
+/// Flag of a cursor's state byte: a stamp follows.
+const STAMPED: u8 = 8;
+
+fn decode_stamp(r: &mut Reader) -> Result<u32, DecodeError> {
+    Ok(u32::from_le_bytes([r.u8()?, r.u8()?, r.u8()?, r.u8()?]))
 }
 
 /// In a client's messages its own strokes are named with this actor; the room puts the real one in its place.
@@ -273,6 +301,7 @@ mod tests {
         };
         round_trip(&ClientMessage::Cursor {
             sequence: 8,
+            stamp: Some(3),
             cursor,
         });
     }
@@ -280,7 +309,8 @@ mod tests {
     proptest! {
         #[test]
         fn ops_survive(op in any_op(OpId { actor: SELF, counter: 40 })) {
-            round_trip(&ClientMessage::Ops { first: 40, ops: vec![op] });
+            round_trip(&ClientMessage::Ops { first: 40, stamp: None, ops: vec![op.clone()] });
+            round_trip(&ClientMessage::Ops { first: 40, stamp: Some(u32::MAX), ops: vec![op] });
         }
 
         #[test]

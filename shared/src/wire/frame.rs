@@ -1,6 +1,9 @@
-//! Frames on a byte stream: `u32` length, little-endian, then that many bytes.
+//! Frames on their way: on a byte stream each behind its `u32` length, little-endian; in a server's datagram, which
+//! holds one or more, each behind its length as a varint.
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+
+use crate::codec::{DecodeError, Reader};
 
 /// Bytes of the length.
 pub const HEAD_BYTES: usize = 4;
@@ -61,6 +64,50 @@ impl FrameDecoder {
     }
 }
 
+/// Bytes that a frame of at most 16,383 bytes takes in a datagram.
+pub const fn packed_bytes(frame: &[u8]) -> usize {
+    frame.len() + if frame.len() < 0x80 { 1 } else { 2 }
+}
+
+/// Adds a frame to a datagram. Frames are at most [`crate::limits::DATAGRAM_FRAME_BYTES_MAX`] long.
+pub fn pack(frame: &[u8], datagram: &mut BytesMut) {
+    debug_assert!(frame.len() < 1 << 14, "a frame of {} bytes", frame.len());
+    if frame.len() < 0x80 {
+        datagram.put_u8(frame.len() as u8);
+    } else {
+        datagram.put_u8(frame.len() as u8 & 0x7f | 0x80);
+        datagram.put_u8((frame.len() >> 7) as u8);
+    }
+    datagram.put_slice(frame);
+}
+
+/// The frames of a server's datagram. What is behind damage is lost, as all of it may be.
+#[derive(Debug)]
+pub struct DatagramFrames(Reader);
+
+impl DatagramFrames {
+    /// Of a whole datagram.
+    pub fn new(datagram: Bytes) -> Self {
+        Self(Reader::new(datagram))
+    }
+}
+
+impl Iterator for DatagramFrames {
+    type Item = Result<Bytes, DecodeError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let left = self.0.remaining();
+        if left == 0 {
+            return None;
+        }
+        let frame = self.0.slice(left);
+        if frame.is_err() {
+            self.0.rest();
+        }
+        Some(frame)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -80,6 +127,25 @@ mod tests {
                 }
             }
             prop_assert_eq!(got, frames);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_datagram_gives_its_frames_back(frames in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..300), 0..5)) {
+            let mut datagram = BytesMut::new();
+            for frame in &frames {
+                let before = datagram.len();
+                pack(frame, &mut datagram);
+                prop_assert_eq!(datagram.len() - before, packed_bytes(frame));
+            }
+            let got: Result<Vec<_>, _> = DatagramFrames::new(datagram.freeze()).collect();
+            prop_assert_eq!(got, Ok(frames.into_iter().map(Bytes::from).collect()));
+        }
+
+        #[test]
+        fn any_datagram_ends(bytes: Vec<u8>) {
+            prop_assert!(DatagramFrames::new(bytes.clone().into()).count() <= bytes.len());
         }
     }
 

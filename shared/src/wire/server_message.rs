@@ -55,8 +55,8 @@ pub struct Welcome {
 /// A change of what a session covers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Update {
-    /// An op was accepted.
-    Op(OpEntry),
+    /// An op was accepted; with the stamp that its sender has given it.
+    Op(OpEntry, Option<u32>),
     /// A stroke came into the covered area, or back: here it is, whole.
     Stroke(Box<Stroke>),
 }
@@ -126,7 +126,9 @@ impl ServerMessage {
                 let mut frame = UpdatesWriter::new(*tick);
                 for update in updates {
                     match update {
-                        Update::Op(entry) => frame.op(entry.position, &entry.encode_body()),
+                        Update::Op(entry, stamp) => {
+                            frame.op(entry.position, *stamp, &entry.encode_body());
+                        }
                         Update::Stroke(stroke) => {
                             let mut body = Writer::new();
                             stroke.encode(&mut body);
@@ -263,12 +265,17 @@ impl ServerMessage {
 
 const UPDATE_OP: u8 = 0;
 const UPDATE_STROKE: u8 = 1;
+const UPDATE_OP_STAMPED: u8 = 2;
 
 fn decode_update(r: &mut Reader) -> Result<Update, DecodeError> {
     match r.u8()? {
-        UPDATE_OP => {
+        kind @ (UPDATE_OP | UPDATE_OP_STAMPED) => {
             let position = Position(r.varint()?);
-            OpEntry::decode_body(position, r.slice(SERVER_FRAME_BYTES_MAX)?).map(Update::Op)
+            let stamp = (kind == UPDATE_OP_STAMPED)
+                .then(|| Ok(u32::from_le_bytes([r.u8()?, r.u8()?, r.u8()?, r.u8()?])))
+                .transpose()?;
+            let entry = OpEntry::decode_body(position, r.slice(SERVER_FRAME_BYTES_MAX)?)?;
+            Ok(Update::Op(entry, stamp))
         }
         UPDATE_STROKE => {
             let mut body = Reader::new(r.slice(SERVER_FRAME_BYTES_MAX)?);
@@ -295,10 +302,16 @@ impl UpdatesWriter {
         Self { frame }
     }
 
-    /// Adds an accepted op by its [`OpEntry::encode_body`].
-    pub fn op(&mut self, position: Position, body: &[u8]) {
-        self.frame.u8(UPDATE_OP);
+    /// Adds an accepted op by its [`OpEntry::encode_body`], with its sender's stamp.
+    pub fn op(&mut self, position: Position, stamp: Option<u32>, body: &[u8]) {
+        self.frame.u8(match stamp {
+            None => UPDATE_OP,
+            Some(_) => UPDATE_OP_STAMPED,
+        });
         self.frame.varint(position.0);
+        if let Some(stamp) = stamp {
+            self.frame.raw(&stamp.to_le_bytes());
+        }
         self.frame.slice(body);
     }
 
@@ -430,7 +443,7 @@ mod tests {
         #[test]
         fn updates_survive(op in any_op(OpId { actor: ActorId(3), counter: 40 })) {
             let entry = OpEntry { position: Position(1 << 40), id: OpId { actor: ActorId(3), counter: 40 }, op };
-            round_trip(&ServerMessage::Updates { tick: Tick(1), updates: vec![Update::Op(entry)] });
+            round_trip(&ServerMessage::Updates { tick: Tick(1), updates: vec![Update::Op(entry.clone(), None), Update::Op(entry, Some(70_000))] });
         }
 
         #[test]

@@ -65,6 +65,7 @@ impl Doors {
             key: [number; 16],
             name: format!("person {number}"),
             color: u32::from(number) * 0x01_0203,
+            is_stamping: false,
         });
         client.set_view(view);
         native::adopt(client, endpoints, self.trust.clone())

@@ -84,6 +84,7 @@ impl Engine {
             key,
             name,
             color,
+            is_stamping: false,
         });
         Some(Self {
             client,

@@ -1,4 +1,4 @@
-//! WebTransport: one stream of frames that this side opens, and datagrams of a frame each.
+//! WebTransport: one stream of frames that this side opens, and datagrams; those that come hold several frames.
 //!
 //! The bindings are our own, because `web-sys` has WebTransport only behind an unstable flag.
 
@@ -8,7 +8,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use chalkboard_client::bridge::TransportKind;
 use chalkboard_shared::limits::SERVER_FRAME_BYTES_MAX;
-use chalkboard_shared::wire::frame::{FrameDecoder, head};
+use chalkboard_shared::wire::frame::{DatagramFrames, FrameDecoder, head};
 use js_sys::{Array, Object, Promise, Reflect, Uint8Array};
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
@@ -241,7 +241,10 @@ async fn read_datagrams(shared: Rc<Shared>, datagrams: Duplex) {
         if !shared.is_open() {
             return;
         }
-        shared.emit(LinkEvent::Frame(Bytes::from(bytes)));
+        // What is damaged is as good as lost.
+        for frame in DatagramFrames::new(Bytes::from(bytes)).flatten() {
+            shared.emit(LinkEvent::Frame(frame));
+        }
     }
 }
 
