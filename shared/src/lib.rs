@@ -14,6 +14,7 @@ pub mod interest;
 pub mod limits;
 pub mod merge;
 pub mod op;
+pub mod presence;
 pub mod reason;
 pub mod rights;
 pub mod stroke;

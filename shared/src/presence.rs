@@ -1,0 +1,20 @@
+//! Presence on the wire: where people point, per cell of the plane and level of detail.
+//!
+//! The plane is cut into [`PresenceCell`]s, larger ones for those who see more of it, and positions have the raster of
+//! their cell's level: about half a pixel on the screen. The cursors of a cell are told in groups of at most
+//! [`GROUP_CURSORS_MAX`], each encoded once for all sessions that receive the cell. A [`CursorGroup`] is the state that
+//! both sides share: a keyframe, with the two before it, from which positions are extrapolated. Datagrams tell either
+//! what has changed since the keyframe, or the next keyframe as its difference to the one before; both are small,
+//! because cursors move smoothly, and any of the first kind may be lost. A client that has missed a keyframe asks for
+//! the whole group, and gets it on the stream.
+//!
+//! Extrapolation serves the encoding alone: what a cursor shows is always a position that was told.
+
+mod cell;
+mod group;
+
+pub use cell::PresenceCell;
+pub use group::{CursorGroup, CursorSample, DeltaHead, GroupCursor, GroupDelta};
+
+/// Cursors in a group at the most: 192 x some 4 bytes are less than a datagram's frame.
+pub const GROUP_CURSORS_MAX: usize = 192;
