@@ -1,4 +1,4 @@
-//! Codecs: time and bytes of a stroke of 30 points and of a tick's cursors.
+//! Codecs: time and bytes of a stroke of 30 points.
 
 #![expect(
     clippy::print_stderr,
@@ -7,11 +7,8 @@
 
 use std::hint::black_box;
 
-use chalkboard_benches::{pointer, stroke_points};
-use chalkboard_shared::codec::{Reader, Writer};
-use chalkboard_shared::cursor::{CursorDelta, CursorKeyframe, CursorState, CursorTool};
-use chalkboard_shared::interest::Coverage;
-use chalkboard_shared::{BoardPoint, BoardRect, PackedInk, SessionId, Tick};
+use chalkboard_benches::stroke_points;
+use chalkboard_shared::PackedInk;
 use criterion::{Criterion, criterion_group, criterion_main};
 
 fn strokes(c: &mut Criterion) {
@@ -37,50 +34,5 @@ fn strokes(c: &mut Criterion) {
     group.finish();
 }
 
-fn cursors(c: &mut Criterion) {
-    let area = Coverage::of_view(
-        BoardRect::from_corners(BoardPoint::new(0, 0), BoardPoint::new(8192 * 16, 8192 * 16)),
-        None,
-    );
-    let mut group = c.benchmark_group("codec/cursors");
-    for count in [100u32, 1000] {
-        let at = |t: f64| {
-            (0..count).map(move |i| {
-                let (x, y) = pointer(i, t);
-                let at = BoardPoint::new(x as i32 * 16, y as i32 * 16);
-                (
-                    SessionId(i),
-                    CursorState {
-                        at,
-                        tool: CursorTool::Pen,
-                        pressed: false,
-                    },
-                )
-            })
-        };
-        let keyframe = CursorKeyframe::new(1, area, at(10.0));
-        let delta = CursorDelta {
-            tick: Tick(600),
-            gone: Vec::new(),
-            changed: at(10.5).map(|(s, c)| (s, keyframe.snap(c))).collect(),
-        };
-        let encode = || {
-            let mut w = Writer::new();
-            delta.encode(&keyframe, usize::MAX / 2, &mut w);
-            w.into_bytes()
-        };
-        let bytes = encode();
-        eprintln!(
-            "codec/cursors: {:.2} bytes a cursor, {count} moving, half a second after the keyframe",
-            bytes.len() as f64 / f64::from(count)
-        );
-        group.bench_function(format!("encode/{count}"), |b| b.iter(encode));
-        group.bench_function(format!("decode/{count}"), |b| {
-            b.iter(|| CursorDelta::decode(black_box(&keyframe), &mut Reader::new(bytes.clone())));
-        });
-    }
-    group.finish();
-}
-
-criterion_group!(benches, strokes, cursors);
+criterion_group!(benches, strokes);
 criterion_main!(benches);

@@ -15,6 +15,7 @@ use chalkboard_shared::cursor::CursorState;
 use chalkboard_shared::digest::Digest;
 use chalkboard_shared::interest::Coverage;
 use chalkboard_shared::limits::SESSIONS_PER_ROOM_MAX;
+use chalkboard_shared::presence::Pace;
 use chalkboard_shared::wire::{
     ClientMessage, Hello, Participant, PersonChange, Profile, Resume, ServerMessage, Update,
     Welcome,
@@ -165,6 +166,8 @@ pub struct Client {
 
     cursor: CursorPace,
     arrivals: Vec<Arrival>,
+    /// The room's, while connected.
+    pace: Option<Pace>,
     view: ViewPace,
     pings: LinkPace,
     profile_changed: bool,
@@ -177,6 +180,7 @@ pub struct Client {
 impl Client {
     /// A client that is not connected. Drawing works at once; it is sent when the board is open.
     pub fn new(options: ClientOptions) -> Self {
+        let options_stamping = options.is_stamping;
         let view = BoardRect::from_corners(
             BoardPoint::new(0, 0),
             BoardPoint::from_pixels(1280.0, 800.0),
@@ -186,7 +190,7 @@ impl Client {
             board: Board::new(),
             outbox: Outbox::new(),
             history: History::default(),
-            cursors: Cursors::new(),
+            cursors: Cursors::new(options_stamping),
             link: Link::Down,
             now_ms: 0.0,
             actor: ActorId(0),
@@ -203,6 +207,7 @@ impl Client {
             gesture: None,
             cursor: CursorPace::new(),
             arrivals: Vec::new(),
+            pace: None,
             view: ViewPace::new(view),
             pings: LinkPace::new(),
             profile_changed: false,
@@ -252,7 +257,12 @@ impl Client {
             (Link::Open, message) => self.handle(message),
             (Link::Greeted, ServerMessage::Welcome(welcome)) => self.welcome(&welcome),
             // A datagram may overtake the welcome on the stream.
-            (Link::Greeted, ServerMessage::CursorDelta(_)) => Ok(()),
+            (
+                Link::Greeted,
+                ServerMessage::CursorDelta(_)
+                | ServerMessage::CursorKeyframe(_)
+                | ServerMessage::Crowd(_),
+            ) => Ok(()),
             _ => Err(DecodeError::Malformed),
         }
     }
@@ -294,8 +304,8 @@ impl Client {
         });
         self.first_load = Some(welcome.answered);
         self.people.clear();
-        self.cursors
-            .connected(welcome.session, welcome.tick, welcome.tick_us);
+        self.pace = Some(welcome.pace);
+        self.cursors.connected(welcome.session, welcome.pace);
         self.cursor.connected();
         self.notify(Event::Opened {
             rights: welcome.rights,
@@ -329,6 +339,7 @@ impl Client {
                     Some(old) => self.evict_outside(old),
                 }
                 self.coverage = Some(coverage);
+                self.cursors.cover(coverage);
                 self.covering = true;
             }
             ServerMessage::Chunk(strokes) => {
@@ -342,7 +353,7 @@ impl Client {
                     match update {
                         Update::Op(entry, stamp) => {
                             if entry.id.actor != self.actor {
-                                self.note_arrival(ArrivalKind::Op, stamp);
+                                self.note_arrival(stamp);
                             }
                             self.accepted(&entry);
                         }
@@ -357,7 +368,13 @@ impl Client {
             } => self.answered(through, position, &rejected)?,
             ServerMessage::Durable(position) => self.outbox.saved(position),
             ServerMessage::People(changes) => self.people_changed(changes)?,
-            ServerMessage::Keyframe(keyframe) => self.cursors.keyframe(self.now_ms, keyframe),
+            ServerMessage::CursorGroup(group) => self.cursors.group(self.now_ms, group),
+            ServerMessage::CursorKeyframe(body) => self.cursors.keyframe(self.now_ms, body)?,
+            ServerMessage::Crowd(map) => self.cursors.crowd(map),
+            ServerMessage::Pace(pace) => {
+                self.pace = Some(pace);
+                self.cursors.set_pace(pace);
+            }
             ServerMessage::CursorDelta(delta) => self.cursors.delta(self.now_ms, delta)?,
             ServerMessage::Pong(nonce) => self.pings.pong(self.now_ms, nonce),
             ServerMessage::Welcome(_) | ServerMessage::Bye(_) => {
@@ -519,19 +536,29 @@ impl Client {
             let stamp = self.stamp(self.now_ms);
             return reliable(&ClientMessage::Ops { first, stamp, ops });
         }
+        if let Some(group) = self.cursors.take_missed(self.now_ms) {
+            return reliable(&ClientMessage::CursorsWanted(group));
+        }
         if let Some(nonce) = self.pings.take_ping(self.now_ms) {
             return reliable(&ClientMessage::Ping(nonce));
         }
         let due = self.cursor.take(self.now_ms)?;
         let cursor = ClientMessage::Cursor {
             sequence: due.sequence,
-            stamp: self.stamp(due.moved_ms),
+            stamp: Some(self.cursor_stamp(due.moved_ms)),
             cursor: due.cursor,
         };
         Some(Transmit {
             reliable: false,
             frame: cursor.encode(),
         })
+    }
+
+    /// When a cursor came to be somewhere, as others are told it: to the millisecond, which is all that smooth motion
+    /// takes, or exactly for measurements.
+    fn cursor_stamp(&self, moved_ms: f64) -> u32 {
+        self.stamp(moved_ms)
+            .unwrap_or((moved_ms as u64 as u32).wrapping_mul(100))
     }
 
     /// A moment of the caller's clock as others are told it.
@@ -541,17 +568,25 @@ impl Client {
             .then_some((now_ms * 100.0) as u64 as u32)
     }
 
-    fn note_arrival(&mut self, kind: ArrivalKind, stamp: Option<u32>) {
+    fn note_arrival(&mut self, stamp: Option<u32>) {
         if let Some(stamp) = stamp
             && self.options.is_stamping
             && self.arrivals.len() < ARRIVALS_MAX
         {
+            let kind = ArrivalKind::Op;
             self.arrivals.push(Arrival { kind, stamp });
         }
     }
 
-    /// What has come from others with a stamp since the last call, if this client is stamping; the first 65,536.
+    /// What has come from others with a stamp since the last call, if this client is stamping; the first 65,536 of
+    /// each kind.
     pub fn take_arrivals(&mut self) -> Vec<Arrival> {
+        let cursors = self.cursors.take_arrivals();
+        self.arrivals
+            .extend(cursors.into_iter().map(|stamp| Arrival {
+                kind: ArrivalKind::Cursor,
+                stamp,
+            }));
         std::mem::take(&mut self.arrivals)
     }
 
@@ -605,6 +640,11 @@ impl Client {
     /// What this person sees, to take its changes.
     pub const fn board_mut(&mut self) -> &mut Board {
         &mut self.board
+    }
+
+    /// How often the room ticks and how much of presence it tells; `None` before the first connection.
+    pub const fn pace(&self) -> Option<Pace> {
+        self.pace
     }
 
     /// Other people's cursors.

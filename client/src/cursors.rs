@@ -1,20 +1,27 @@
-//! Other people's cursors: keyframes and deltas in, smoothly moving pointers out.
+//! Other people's cursors: groups, keyframes and deltas in, smoothly moving pointers out.
 //!
-//! Positions come at the room's ticks and with the network's jitter. Each gets the local time at which its tick is
-//! expected to arrive (the smoothed difference between tick time and local clock), and what is shown lies two ticks
-//! behind, between two known positions: nothing is guessed, so nothing overshoots. When data stays out, a cursor rests
-//! at its last known place. Owns no socket and draws nothing.
+//! Every position comes with its sender's clock. It gets the local time at which it would have come over an undisturbed
+//! way (the smoothed difference between the sender's clock and the local one), and what is shown lies so far behind that
+//! the next position has come, between two known ones: nothing is guessed, so nothing overshoots. When data stays out, a
+//! cursor rests at its last known place. Owns no socket and draws nothing.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use bytes::Bytes;
 use chalkboard_shared::codec::Reader;
-use chalkboard_shared::cursor::{CursorDelta, CursorKeyframe, CursorState, CursorTool};
+use chalkboard_shared::cursor::{CursorState, CursorTool};
+use chalkboard_shared::interest::Coverage;
 use chalkboard_shared::limits::SESSIONS_PER_ROOM_MAX;
-use chalkboard_shared::{DecodeError, SessionId, Tick};
+use chalkboard_shared::presence::{
+    CrowdMap, CursorGroup, CursorSample, DeltaHead, Pace, PresenceCell, PresenceStage,
+};
+use chalkboard_shared::{DecodeError, SessionId};
 
-/// How far behind the newest tick cursors are shown, in ticks: one lost datagram goes unnoticed.
-const DELAY_TICKS: f64 = 2.0;
+/// How far behind the newest position cursors are shown beyond the time between two tellings, in milliseconds.
+const DELAY_MS: f64 = 20.0;
+
+/// The longest time between two tellings that is bridged smoothly, in milliseconds.
+const BRIDGED_MS_MAX: f64 = 300.0;
 
 /// Positions kept of one cursor: the two around the shown moment and what arrives in a burst.
 const SAMPLES_MAX: usize = 8;
@@ -28,8 +35,26 @@ const START_MS: f64 = 50.0;
 /// After a rest a cursor that is farther away than this (board px) is put there instead of flying over the board.
 const SNAP_PX: f32 = 600.0;
 
-/// A clock that is off by more than this has jumped (the room had slept), in milliseconds.
-const CLOCK_JUMP_MS: f64 = 100.0;
+/// A clock that is off by more than this has jumped, in milliseconds.
+const CLOCK_JUMP_MS: f64 = 500.0;
+
+/// How long a cursor that has left a group is shown: it may be on its way into the next one.
+const LEAVING_MS: f64 = 250.0;
+
+/// How long a group may be on its way before it is asked for, and the time between two questions, in milliseconds.
+const MISSED_AFTER_MS: f64 = 150.0;
+
+/// Groups that are missed at the same time: a view has a few dozen.
+const MISSED_MAX: usize = 256;
+
+/// Groups and maps held, beyond which a server is out of its mind.
+const GROUPS_MAX: usize = 1024;
+
+/// Stamps of others' positions that are kept for measuring.
+const ARRIVALS_MAX: usize = 1 << 16;
+
+/// Units of a stamp in a millisecond.
+const STAMPS_PER_MS: f64 = 100.0;
 
 /// A cursor that has rested for this long fades, in milliseconds, over [`FADE_MS`], down to [`ALPHA_MIN`].
 const FADE_AFTER_MS: f64 = 20_000.0;
@@ -57,12 +82,15 @@ pub struct CursorView {
 #[derive(Debug)]
 pub struct Cursors {
     own: Option<SessionId>,
-    keyframe: Option<CursorKeyframe>,
+    groups: HashMap<u16, CursorGroup>,
+    crowds: BTreeMap<PresenceCell, CrowdMap>,
+    /// Groups of which something came that can't be read without more: since when, and when it may be asked for.
+    missed: BTreeMap<u16, f64>,
     tracks: HashMap<SessionId, Track>,
-    tick_ms: f64,
-    /// Local time minus tick time, smoothed.
-    clock_ms: Option<f64>,
-    last_tick: Tick,
+    /// Time between two tellings.
+    interval_ms: f64,
+    is_collecting: bool,
+    arrivals: Vec<u32>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -74,38 +102,60 @@ struct Sample {
 
 #[derive(Debug)]
 struct Track {
+    group: u16,
+    /// When it left the group.
+    left_ms: Option<f64>,
     samples: VecDeque<Sample>,
     state: CursorState,
+    /// Of the newest position.
+    stamp: u32,
+    /// Local time less the sender's, smoothed.
+    clock_ms: f64,
 }
 
 impl Cursors {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(is_collecting: bool) -> Self {
         Self {
             own: None,
-            keyframe: None,
+            groups: HashMap::new(),
+            crowds: BTreeMap::new(),
+            missed: BTreeMap::new(),
             tracks: HashMap::new(),
-            tick_ms: 1000.0 / 60.0,
-            clock_ms: None,
-            last_tick: Tick(0),
+            interval_ms: 1000.0 / 60.0,
+            is_collecting,
+            arrivals: Vec::new(),
         }
+    }
+
+    /// The moment that is shown now.
+    fn shown_ms(&self, now_ms: f64) -> f64 {
+        now_ms - DELAY_MS - self.interval_ms.min(BRIDGED_MS_MAX)
     }
 
     /// Where they are to be drawn now.
     pub fn at(&self, now_ms: f64) -> impl Iterator<Item = CursorView> + '_ {
-        let shown_ms = now_ms - DELAY_TICKS * self.tick_ms;
-        self.tracks.iter().filter_map(move |(session, track)| {
-            let (x, y) = track.place_at(shown_ms)?;
-            let rested = shown_ms - track.samples.back()?.at_ms;
-            let faded = ((rested - FADE_AFTER_MS) / FADE_MS).clamp(0.0, 1.0) as f32;
-            Some(CursorView {
-                session: *session,
-                x,
-                y,
-                tool: track.state.tool,
-                pressed: track.state.pressed,
-                alpha: 1.0 - faded * (1.0 - ALPHA_MIN),
+        let shown_ms = self.shown_ms(now_ms);
+        self.tracks
+            .iter()
+            .filter(move |(_, track)| track.is_here(now_ms))
+            .filter_map(move |(session, track)| {
+                let (x, y) = track.place_at(shown_ms)?;
+                let rested = shown_ms - track.samples.back()?.at_ms;
+                let faded = ((rested - FADE_AFTER_MS) / FADE_MS).clamp(0.0, 1.0) as f32;
+                Some(CursorView {
+                    session: *session,
+                    x,
+                    y,
+                    tool: track.state.tool,
+                    pressed: track.state.pressed,
+                    alpha: 1.0 - faded * (1.0 - ALPHA_MIN),
+                })
             })
-        })
+    }
+
+    /// Where there are too many people to show each.
+    pub fn crowds(&self) -> impl Iterator<Item = &CrowdMap> {
+        self.crowds.values()
     }
 
     /// How many there are.
@@ -120,30 +170,40 @@ impl Cursors {
 
     /// Some of them will be elsewhere, or paler, shortly after `now_ms`: draw again.
     pub fn is_moving(&self, now_ms: f64) -> bool {
-        let shown_ms = now_ms - DELAY_TICKS * self.tick_ms;
+        let shown_ms = self.shown_ms(now_ms);
         self.tracks.values().any(|track| {
-            track.samples.back().is_some_and(|last| {
-                let rested = shown_ms - last.at_ms;
-                rested < START_MS
-                    || (rested > FADE_AFTER_MS && rested < FADE_AFTER_MS + 2.0 * FADE_MS)
-            })
+            track.left_ms.is_some()
+                || track.samples.back().is_some_and(|last| {
+                    let rested = shown_ms - last.at_ms;
+                    rested < START_MS
+                        || (rested > FADE_AFTER_MS && rested < FADE_AFTER_MS + 2.0 * FADE_MS)
+                })
         })
     }
 
     /// A connection begins.
-    pub(crate) fn connected(&mut self, own: SessionId, tick: Tick, tick_us: u32) {
+    pub(crate) fn connected(&mut self, own: SessionId, pace: Pace) {
         self.clear();
         self.own = Some(own);
-        self.last_tick = tick;
-        // A tick is 1 ms to 1 s, whatever the server says.
-        self.tick_ms = (f64::from(tick_us) / 1000.0).clamp(1.0, 1000.0);
+        self.set_pace(pace);
+    }
+
+    /// The room tells as often as this from now on.
+    pub(crate) fn set_pace(&mut self, pace: Pace) {
+        self.interval_ms = match pace.presence {
+            // A tick is 1 ms to 1 s, whatever the server says.
+            PresenceStage::Full => (f64::from(pace.tick_us) / 1000.0).clamp(1.0, 1000.0),
+            PresenceStage::Slow => 250.0,
+            PresenceStage::Sparse | PresenceStage::Crowd => 1000.0,
+        };
     }
 
     /// Nobody is seen any more.
     pub(crate) fn clear(&mut self) {
-        self.keyframe = None;
+        self.groups.clear();
+        self.crowds.clear();
+        self.missed.clear();
         self.tracks.clear();
-        self.clock_ms = None;
     }
 
     /// Somebody left.
@@ -151,82 +211,202 @@ impl Cursors {
         self.tracks.remove(&session);
     }
 
-    /// All cursors of the area. It comes on the stream, in front of every delta against it.
-    pub(crate) fn keyframe(&mut self, now_ms: f64, keyframe: CursorKeyframe) {
-        let listed = keyframe.cursors();
+    /// Nothing is told any more of what this does not touch.
+    pub(crate) fn cover(&mut self, coverage: Coverage) {
+        let (level, area) = (PresenceCell::level_of(coverage), coverage.rect());
+        let is_told = |cell: PresenceCell| cell.level == level && cell.rect().intersects(area);
+        self.groups.retain(|_, group| is_told(group.cell));
+        self.crowds.retain(|cell, _| is_told(*cell));
+        self.missed.clear();
+        let groups = &self.groups;
         self.tracks
-            .retain(|session, _| listed.binary_search_by_key(session, |(s, _)| *s).is_ok());
-        for (session, cursor) in listed {
-            self.moved(now_ms, *session, *cursor);
-        }
-        self.keyframe = Some(keyframe);
+            .retain(|_, track| groups.contains_key(&track.group));
     }
 
-    /// What changed since a keyframe. One against another keyframe is too early or too late, and passed over; so is
-    /// one that later ones have overtaken.
+    /// A group as a whole.
+    pub(crate) fn group(&mut self, now_ms: f64, group: CursorGroup) {
+        if self.groups.len() >= GROUPS_MAX && !self.groups.contains_key(&group.number) {
+            return;
+        }
+        self.crowds.remove(&group.cell);
+        self.take(now_ms, group);
+    }
+
+    /// A group's next keyframe. One that does not follow the last is passed over, and the group asked for if it is
+    /// newer.
     ///
     /// # Errors
-    /// Bytes that are no delta against the keyframe.
-    pub(crate) fn delta(&mut self, now_ms: f64, delta: Bytes) -> Result<(), DecodeError> {
-        let Some(keyframe) = &self.keyframe else {
-            return Ok(());
-        };
-        if CursorDelta::keyframe_id(&delta)? != keyframe.id {
-            return Ok(());
-        }
-        let delta = CursorDelta::decode(keyframe, &mut Reader::new(delta))?;
-        if delta.tick < self.last_tick {
-            return Ok(());
-        }
-        self.last_tick = delta.tick;
-        let at_ms = self.local_time(now_ms, delta.tick);
-        for session in delta.gone {
-            self.tracks.remove(&session);
-        }
-        for (session, cursor) in delta.changed {
-            self.moved(at_ms, session, cursor);
+    /// Bytes that are no keyframe behind the last.
+    pub(crate) fn keyframe(&mut self, now_ms: f64, body: Bytes) -> Result<(), DecodeError> {
+        let head = DeltaHead::decode(&mut Reader::new(body.clone()))?;
+        match self.groups.get(&head.number) {
+            Some(group) if head.generation == group.generation.wrapping_add(1) => {
+                let next = group.decode_successor(&mut Reader::new(body))?;
+                self.take(now_ms, next);
+            }
+            Some(group) if !is_newer(head.generation, group.generation) => {}
+            Some(_) | None => self.miss(now_ms, head.number),
         }
         Ok(())
     }
 
-    /// When a tick is expected here, in local time. Early arrivals pull the estimate fast, late ones slowly, so that
-    /// it follows the undisturbed way and not the queues.
-    fn local_time(&mut self, now_ms: f64, tick: Tick) -> f64 {
-        let tick_ms = tick.0 as f64 * self.tick_ms;
-        let seen = now_ms - tick_ms;
-        let clock = match self.clock_ms {
-            Some(clock) if (seen - clock).abs() < CLOCK_JUMP_MS => {
-                let share = if seen < clock { 0.25 } else { 0.05 };
-                clock + (seen - clock) * share
-            }
-            _ => seen,
+    /// What has moved since a group's keyframe. One against another keyframe is passed over, and the group asked for
+    /// if that is newer.
+    ///
+    /// # Errors
+    /// Bytes that are no delta against the keyframe.
+    pub(crate) fn delta(&mut self, now_ms: f64, body: Bytes) -> Result<(), DecodeError> {
+        let head = DeltaHead::decode(&mut Reader::new(body.clone()))?;
+        let Some(group) = self.groups.get(&head.number) else {
+            self.miss(now_ms, head.number);
+            return Ok(());
         };
-        self.clock_ms = Some(clock);
-        tick_ms + clock
+        if head.generation != group.generation {
+            if is_newer(head.generation, group.generation) {
+                self.miss(now_ms, head.number);
+            }
+            return Ok(());
+        }
+        let delta = group.decode_delta(&mut Reader::new(body))?;
+        let cell = group.cell;
+        let moved: Vec<_> = delta
+            .changed
+            .iter()
+            .map(|&(slot, sample)| (group.cursors()[slot].session, sample))
+            .collect();
+        for (session, sample) in moved {
+            self.moved(now_ms, head.number, cell, session, sample);
+        }
+        Ok(())
     }
 
-    fn moved(&mut self, at_ms: f64, session: SessionId, state: CursorState) {
+    /// People are too many in a cell to tell each.
+    pub(crate) fn crowd(&mut self, map: CrowdMap) {
+        if self.crowds.len() >= GROUPS_MAX && !self.crowds.contains_key(&map.cell) {
+            return;
+        }
+        self.groups.retain(|_, group| group.cell != map.cell);
+        let groups = &self.groups;
+        self.tracks
+            .retain(|_, track| groups.contains_key(&track.group));
+        self.crowds.insert(map.cell, map);
+    }
+
+    /// A group that has to be asked for, if there is one.
+    pub(crate) fn take_missed(&mut self, now_ms: f64) -> Option<u16> {
+        let (&number, due_ms) = self
+            .missed
+            .iter_mut()
+            .find(|(_, due_ms)| now_ms >= **due_ms)?;
+        *due_ms = now_ms + 2.0 * MISSED_AFTER_MS;
+        Some(number)
+    }
+
+    /// Stamps of others' positions since the last call, the first 65,536 of them.
+    pub(crate) fn take_arrivals(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.arrivals)
+    }
+
+    fn miss(&mut self, now_ms: f64, number: u16) {
+        if self.missed.len() < MISSED_MAX {
+            self.missed
+                .entry(number)
+                .or_insert(now_ms + MISSED_AFTER_MS);
+        }
+    }
+
+    fn take(&mut self, now_ms: f64, group: CursorGroup) {
+        self.missed.remove(&group.number);
+        for cursor in group.cursors() {
+            self.moved(
+                now_ms,
+                group.number,
+                group.cell,
+                cursor.session,
+                cursor.sample,
+            );
+        }
+        self.tracks.retain(|session, track| {
+            if track.group == group.number && group.slot(*session).is_none() {
+                track.left_ms.get_or_insert(now_ms);
+            }
+            track.is_here(now_ms)
+        });
+        if group.cursors().is_empty() {
+            self.groups.remove(&group.number);
+        } else {
+            self.groups.insert(group.number, group);
+        }
+    }
+
+    fn moved(
+        &mut self,
+        now_ms: f64,
+        group: u16,
+        cell: PresenceCell,
+        session: SessionId,
+        sample: CursorSample,
+    ) {
         if self.own == Some(session) {
             return;
         }
-        if self.tracks.len() >= SESSIONS_PER_ROOM_MAX && !self.tracks.contains_key(&session) {
-            return;
-        }
-        let track = self.tracks.entry(session).or_insert_with(|| Track {
-            samples: VecDeque::with_capacity(SAMPLES_MAX),
-            state,
-        });
-        let is_same_place = track.state.at == state.at;
-        track.state = state;
+        let state = sample.cursor(cell);
+        let seen_ms = now_ms - f64::from(sample.stamp) / STAMPS_PER_MS;
         let (x, y) = state.at.to_pixels();
-        if is_same_place && !track.samples.is_empty() {
-            return;
+        if let Some(track) = self.tracks.get_mut(&session) {
+            track.group = group;
+            track.left_ms = None;
+            let later = sample.stamp.wrapping_sub(track.stamp) as i32;
+            if later <= 0 {
+                if later == 0 {
+                    track.state = state;
+                }
+                return;
+            }
+            track.stamp = sample.stamp;
+            track.state = state;
+            // Early arrivals pull the estimate fast, late ones slowly, so that it follows the undisturbed way and not
+            // the queues.
+            let off = seen_ms - track.clock_ms;
+            track.clock_ms = if off.abs() > CLOCK_JUMP_MS {
+                seen_ms
+            } else {
+                track.clock_ms + off * if off < 0.0 { 0.25 } else { 0.05 }
+            };
+            let at_ms = f64::from(sample.stamp) / STAMPS_PER_MS + track.clock_ms;
+            track.add(Sample { at_ms, x, y });
+        } else if self.tracks.len() < SESSIONS_PER_ROOM_MAX {
+            let first = Sample {
+                at_ms: now_ms,
+                x,
+                y,
+            };
+            let track = Track {
+                group,
+                left_ms: None,
+                samples: VecDeque::from([first]),
+                state,
+                stamp: sample.stamp,
+                clock_ms: seen_ms,
+            };
+            self.tracks.insert(session, track);
         }
-        track.add(Sample { at_ms, x, y });
+        if self.is_collecting && self.arrivals.len() < ARRIVALS_MAX {
+            self.arrivals.push(sample.stamp);
+        }
     }
 }
 
+/// Of two generations of a group.
+const fn is_newer(a: u8, than: u8) -> bool {
+    (a.wrapping_sub(than) as i8) > 0
+}
+
 impl Track {
+    fn is_here(&self, now_ms: f64) -> bool {
+        self.left_ms.is_none_or(|left| now_ms < left + LEAVING_MS)
+    }
+
     fn add(&mut self, mut sample: Sample) {
         if let Some(last) = self.samples.back().copied() {
             sample.at_ms = sample.at_ms.max(last.at_ms + 1.0);
@@ -267,148 +447,4 @@ impl Track {
 }
 
 #[cfg(test)]
-mod tests {
-    use chalkboard_shared::codec::Writer;
-    use chalkboard_shared::interest::Coverage;
-    use chalkboard_shared::{BoardPoint, BoardRect};
-
-    use super::*;
-
-    const TICK_MS: f64 = 1000.0 / 60.0;
-
-    fn cursor(x: i32, y: i32) -> CursorState {
-        CursorState {
-            at: BoardPoint::new(x * 16, y * 16),
-            tool: CursorTool::Pen,
-            pressed: false,
-        }
-    }
-
-    fn keyframe(id: u32, rows: &[(u32, CursorState)]) -> CursorKeyframe {
-        let view = BoardRect::from_corners(BoardPoint::new(0, 0), BoardPoint::new(20_000, 20_000));
-        let rows = rows.iter().map(|(session, c)| (SessionId(*session), *c));
-        CursorKeyframe::new(id, Coverage::of_view(view, None), rows)
-    }
-
-    fn delta(
-        base: &CursorKeyframe,
-        tick: u64,
-        gone: &[u32],
-        changed: &[(u32, CursorState)],
-    ) -> Bytes {
-        let delta = CursorDelta {
-            tick: Tick(tick),
-            gone: gone.iter().map(|s| SessionId(*s)).collect(),
-            changed: changed
-                .iter()
-                .map(|(s, c)| (SessionId(*s), base.snap(*c)))
-                .collect(),
-        };
-        let mut w = Writer::new();
-        delta.encode(base, 1000, &mut w);
-        w.into_bytes()
-    }
-
-    fn connected() -> Cursors {
-        let mut cursors = Cursors::new();
-        cursors.connected(SessionId(0), Tick(1), 16_667);
-        cursors
-    }
-
-    fn place(cursors: &Cursors, session: u32, now_ms: f64) -> Option<(f32, f32)> {
-        cursors
-            .at(now_ms)
-            .find(|view| view.session == SessionId(session))
-            .map(|view| (view.x, view.y))
-    }
-
-    #[test]
-    fn a_moving_cursor_advances_evenly_though_datagrams_are_lost_and_late() {
-        let mut cursors = connected();
-        let base = keyframe(1, &[(0, cursor(5, 5)), (1, cursor(100, 100))]);
-        cursors.keyframe(1000.0, base.clone());
-        let mut shown = Vec::new();
-        for n in 1..90u64 {
-            let now = 1000.0 + n as f64 * TICK_MS;
-            // Every seventh is lost; the others come up to 6 ms late.
-            if n % 7 != 0 {
-                let late = (n * 5 % 7) as f64;
-                let bytes = delta(&base, n, &[], &[(1, cursor(100 + 4 * n as i32, 100))]);
-                cursors.delta(now + late, bytes).expect("a delta");
-            }
-            if n > 20 {
-                shown.push(place(&cursors, 1, now + 7.0).expect("is there").0);
-            }
-        }
-        for pair in shown.windows(2) {
-            let step = pair[1] - pair[0];
-            // 4 px a tick on average; a stall or a leap would show.
-            assert!((1.5..=7.0).contains(&step), "{step} of {shown:?}");
-        }
-        assert_eq!(cursors.len(), 1, "one's own is not shown");
-    }
-
-    #[test]
-    fn nothing_moves_past_the_last_known_place() {
-        let mut cursors = connected();
-        let base = keyframe(1, &[(1, cursor(100, 100))]);
-        cursors.keyframe(0.0, base.clone());
-        for n in 1..10u64 {
-            let bytes = delta(&base, n, &[], &[(1, cursor(100 + 9 * n as i32, 100))]);
-            cursors.delta(n as f64 * TICK_MS, bytes).expect("a delta");
-        }
-        let (x, _) = place(&cursors, 1, 2000.0).expect("is there");
-        assert!((x - 181.0).abs() <= 0.3, "{x}");
-        assert!(!cursors.is_moving(2000.0));
-    }
-
-    #[test]
-    fn after_a_rest_the_way_begins_anew_and_long_ways_are_jumped() {
-        let mut cursors = connected();
-        let base = keyframe(1, &[(1, cursor(100, 100)), (2, cursor(100, 100))]);
-        cursors.keyframe(0.0, base.clone());
-        let now = 3000.0;
-        let changed = [(1, cursor(140, 100)), (2, cursor(1100, 100))];
-        cursors
-            .delta(now, delta(&base, 180, &[], &changed))
-            .expect("a delta");
-        let (near, _) = place(&cursors, 1, now).expect("is there");
-        assert!((100.0..130.0).contains(&near), "{near}");
-        let (far, _) = place(&cursors, 2, now).expect("is there");
-        assert!((far - 1100.0).abs() <= 0.3, "{far}");
-    }
-
-    #[test]
-    fn keyframes_heal_and_old_or_foreign_deltas_are_passed_over() {
-        let mut cursors = connected();
-        let first = keyframe(1, &[(1, cursor(1, 1)), (2, cursor(2, 2))]);
-        cursors.keyframe(0.0, first.clone());
-        cursors
-            .delta(20.0, delta(&first, 9, &[2], &[(3, cursor(3, 3))]))
-            .expect("a delta");
-        assert_eq!(cursors.len(), 2);
-        // Overtaken, then one against a keyframe that is not here yet.
-        let overtaken = delta(&first, 8, &[1], &[]);
-        cursors.delta(21.0, overtaken).expect("a delta");
-        let second = keyframe(2, &[(2, cursor(2, 2))]);
-        let early = delta(&second, 10, &[], &[(1, cursor(9, 9))]);
-        cursors.delta(22.0, early).expect("passed over");
-        assert_eq!(cursors.len(), 2);
-        cursors.keyframe(30.0, second.clone());
-        let sessions: Vec<_> = cursors.at(100.0).map(|v| v.session.0).collect();
-        assert_eq!(sessions, [2]);
-        let late = delta(&first, 11, &[2], &[]);
-        cursors.delta(31.0, late).expect("passed over");
-        assert_eq!(cursors.len(), 1);
-    }
-
-    #[test]
-    fn a_cursor_that_rests_for_long_fades() {
-        let mut cursors = connected();
-        cursors.keyframe(0.0, keyframe(1, &[(1, cursor(1, 1))]));
-        let alpha = |at: f64| cursors.at(at).next().map(|v| v.alpha);
-        assert_eq!(alpha(1000.0), Some(1.0));
-        let faded = alpha(60_000.0).expect("is there");
-        assert!((faded - ALPHA_MIN).abs() < 1e-4, "{faded}");
-    }
-}
+mod tests;

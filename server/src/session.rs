@@ -163,6 +163,7 @@ impl Session {
                 stamp,
                 ops: self.sign(ops),
             },
+            ClientMessage::CursorsWanted(group) => Input::CursorsWanted { session, group },
             ClientMessage::View(view) => Input::View { session, view },
             ClientMessage::Profile(profile) => Input::Profile { session, profile },
         };

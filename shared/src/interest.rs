@@ -70,11 +70,6 @@ impl Coverage {
         }
     }
 
-    /// Low bits of cursor positions that are left out at this level: a quarter of a pixel on the screen, about.
-    pub const fn cursor_shift(self) -> u8 {
-        self.level + 2
-    }
-
     /// A level that exists, cells in order and near enough to the plane.
     pub const fn is_valid(self) -> bool {
         let cell_max = 1 << 19;

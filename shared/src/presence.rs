@@ -8,13 +8,20 @@
 //! because cursors move smoothly, and any of the first kind may be lost. A client that has missed a keyframe asks for
 //! the whole group, and gets it on the stream.
 //!
+//! Where too many people crowd, or the server has too much to do ([`PresenceStage`]), a [`CrowdMap`] tells how many there
+//! are where, in place of cursors.
+//!
 //! Extrapolation serves the encoding alone: what a cursor shows is always a position that was told.
 
 mod cell;
+mod crowd;
 mod group;
+mod pace;
 
 pub use cell::PresenceCell;
+pub use crowd::{CROWD_SIDE, CrowdMap};
 pub use group::{CursorGroup, CursorSample, DeltaHead, GroupCursor, GroupDelta};
+pub use pace::{Pace, PresenceStage};
 
 /// Cursors in a group at the most: 192 x some 4 bytes are less than a datagram's frame.
 pub const GROUP_CURSORS_MAX: usize = 192;

@@ -1,7 +1,7 @@
 //! The wire: messages, and how they are framed.
 //!
 //! A message is one frame: a kind byte and a body. On a WebTransport stream a frame follows its length
-//! ([`frame`]); a datagram and a WebSocket message are one frame each. Hot messages are written by hand, the others
+//! ([`frame`]), a datagram of the server holds several; a WebSocket message and a client's datagram are one each. Hot messages are written by hand, the others
 //! with bitcode. The first message of a client is [`Hello`]; the first of the server is [`Welcome`] or a close.
 //!
 //! | kind | from | message | may be a datagram |
@@ -12,6 +12,7 @@
 //! | 4 | client | Profile | |
 //! | 5 | both | Ping, Pong | |
 //! | 6 | client | Cursor | yes |
+//! | 7 | client | CursorsWanted | |
 //! | 16 | server | Welcome | |
 //! | 17 | server | Coverage | |
 //! | 18 | server | Chunk | |
@@ -20,9 +21,12 @@
 //! | 21 | server | Ack | |
 //! | 22 | server | Durable | |
 //! | 23 | server | People | |
-//! | 24 | server | Keyframe | |
+//! | 24 | server | CursorGroup | |
 //! | 25 | server | CursorDelta | yes |
 //! | 26 | server | Bye | |
+//! | 27 | server | CursorKeyframe | yes |
+//! | 28 | server | Crowd | yes |
+//! | 29 | server | Pace | |
 
 mod client_message;
 pub mod frame;

@@ -2,6 +2,7 @@
 
 use bevy_ecs::prelude::*;
 use chalkboard_shared::cursor::CursorState;
+use chalkboard_shared::presence::Pace;
 use chalkboard_shared::wire::{Profile, Resume};
 use chalkboard_shared::{ActorId, BoardRect, Op, Position, Rights, Secret, SessionId};
 
@@ -10,6 +11,8 @@ use chalkboard_shared::{ActorId, BoardRect, Op, Position, Rights, Secret, Sessio
 pub struct Now {
     /// Milliseconds since 1970-01-01 UTC.
     pub unix_ms: u64,
+    /// Milliseconds on a clock that only goes forward, from any beginning, wrapping.
+    pub uptime_ms: u32,
 }
 
 /// A session that comes in. The caller has checked its secret and derived its actor.
@@ -75,6 +78,15 @@ pub enum Input {
         /// Where and with what.
         cursor: CursorState,
     },
+    /// A session has missed a keyframe of a group of cursors.
+    CursorsWanted {
+        /// Whose.
+        session: SessionId,
+        /// The group's number.
+        group: u16,
+    },
+    /// From now on the caller ticks like this, and so much of presence is to be told.
+    Pace(Pace),
     /// The transport has taken this many more bytes of a session's reliable frames off its queue. Reported in steps
     /// of its own choice (tens of KB); paces the chunks of a joining session to what its connection carries.
     Written {

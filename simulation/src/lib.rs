@@ -10,7 +10,6 @@
 
 mod apply;
 mod authorize;
-mod cursor_grid;
 mod index;
 mod input;
 mod interest;

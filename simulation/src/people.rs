@@ -22,7 +22,8 @@ pub(crate) struct User(pub(crate) Participant);
 #[derive(Component, Debug, Default)]
 pub(crate) struct Cursor {
     pub(crate) state: Option<CursorState>,
-    pub(crate) stamp: Option<u32>,
+    /// When it came to be there, by its sender's clock, in units of 10 us.
+    pub(crate) stamp: u32,
     pub(crate) sequence: u32,
 }
 
@@ -145,7 +146,7 @@ fn welcome_newcomers(
             rights: person.rights,
             epoch: config.epoch,
             tick: clock.tick,
-            tick_us: config.tick_us,
+            pace: clock.pace,
             position: ledger.position,
             durable: ledger.durable,
             answered: ledger.answered(person.actor),

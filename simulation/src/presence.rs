@@ -1,247 +1,268 @@
-//! Presence: cursors, per area a keyframe about once a second and deltas against it in between.
+//! Presence: cursors, told by cell and level of detail, each encoded once for all who receive the cell.
 //!
-//! Nothing here is logged and everything may be lost: the next keyframe heals it.
+//! A session receives the cells that its coverage touches, at the level of its zoom: every change in those that its
+//! view touches, keyframes alone in the ring around it. Every cursor is in one cell of each level that somebody
+//! receives, so that a tick costs what has moved, times the levels in use, and not people times people. Nothing here is
+//! logged and everything may be lost: later keyframes heal it, and who has missed one asks.
 
-use std::collections::BTreeMap;
+mod cell;
+mod group;
+mod level;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use bevy_app::{App, Plugin};
 use bevy_ecs::prelude::*;
 use bevy_ecs::schedule::IntoScheduleConfigs;
-use bytes::Bytes;
-use chalkboard_shared::cursor::{CursorDelta, CursorKeyframe, CursorState};
-use chalkboard_shared::interest::Coverage;
-use chalkboard_shared::limits::DATAGRAM_FRAME_BYTES_MAX;
+use chalkboard_shared::SessionId;
+use chalkboard_shared::cursor::CursorState;
+use chalkboard_shared::presence::PresenceCell;
 use chalkboard_shared::wire::ServerMessage;
-use chalkboard_shared::{SessionId, Tick};
 
-use crate::cursor_grid::CursorGrid;
 use crate::output::Output;
 use crate::people::{Cursor, People, User, Viewport};
-use crate::room::{Clock, RoomConfig, RoomSystems, RoomTick};
+use crate::room::{Clock, RoomSystems, RoomTick};
+use level::Level;
 
-/// Time between keyframes of an area where cursors move, in microseconds.
-const KEYFRAME_INTERVAL_US: u64 = 1_000_000;
+/// Groups sent again to one session in a second, at the most: a client that loses many packets asks for a few.
+const ANSWERS_PER_SECOND: u8 = 8;
 
-/// Areas that are covered by somebody.
-#[derive(Resource, Debug, Default)]
-pub(crate) struct Areas {
-    areas: BTreeMap<Coverage, Area>,
-    /// Keyframes made so far in this room, which names them.
-    keyframes: u32,
+/// What a session receives of presence.
+#[derive(Component, Debug, Default)]
+pub(crate) struct Attention {
+    /// Cells, and whether the view touches them.
+    cells: Vec<(PresenceCell, bool)>,
+    /// The second of the room's clock in which groups were sent again, and how many.
+    answered: (u32, u8),
 }
 
-/// What the sessions of an area have been told.
-#[derive(Debug)]
-struct Area {
-    members: Vec<SessionId>,
-    keyframe: CursorKeyframe,
-    frame: Bytes,
-    keyframe_tick: Tick,
-    /// Cursors as the members know them, if no datagram was lost.
-    told: BTreeMap<SessionId, CursorState>,
-    /// Deltas were sent since the keyframe, and one of them may have been lost.
-    is_stale: bool,
-    /// Where the last delta had to stop, so that the next begins there and no cursor starves.
-    next: SessionId,
-    /// The last delta did not hold everything.
-    is_cut: bool,
+/// Where a cursor is, and when by its sender's clock.
+#[derive(Debug, Clone, Copy)]
+struct Pointer {
+    state: CursorState,
+    stamp: u32,
 }
 
-impl Areas {
-    /// Something remains to be sent though nobody moves.
-    pub(crate) fn has_work(&self) -> bool {
-        self.areas.values().any(|area| area.is_stale || area.is_cut)
+/// Groups in use by number, which says where they are.
+#[derive(Debug, Default)]
+struct Numbers {
+    cells: BTreeMap<u16, PresenceCell>,
+    last: u16,
+}
+
+impl Numbers {
+    /// A number for a group in a cell. There are far fewer groups than numbers: a group has some cursor of a room's.
+    fn take(&mut self, cell: PresenceCell) -> u16 {
+        loop {
+            self.last = self.last.wrapping_add(1);
+            if let std::collections::btree_map::Entry::Vacant(place) = self.cells.entry(self.last) {
+                place.insert(cell);
+                return self.last;
+            }
+        }
+    }
+
+    fn give_back(&mut self, number: u16) {
+        self.cells.remove(&number);
     }
 }
 
-/// Sends cursors.
+/// All that is known of presence in the room.
+#[derive(Resource, Debug, Default)]
+pub(crate) struct Presence {
+    levels: BTreeMap<u8, Level>,
+    numbers: Numbers,
+    /// Cursors that have moved since the last tick.
+    moved: BTreeSet<SessionId>,
+    is_pace_new: bool,
+}
+
+impl Presence {
+    /// Something remains to be told though nobody moves.
+    pub(crate) fn has_work(&self) -> bool {
+        self.is_pace_new || self.levels.values().any(Level::has_work)
+    }
+
+    /// A session's cursor is elsewhere.
+    pub(crate) fn note_moved(&mut self, session: SessionId) {
+        self.moved.insert(session);
+    }
+
+    /// The caller has chosen another pace: everybody is to be told.
+    pub(crate) fn announce_pace(&mut self) {
+        self.is_pace_new = true;
+    }
+
+    /// A session has left.
+    pub(crate) fn forget(&mut self, session: SessionId, attention: &Attention) {
+        self.moved.remove(&session);
+        for &(cell, _) in &attention.cells {
+            self.unsubscribe(session, cell);
+        }
+        for level in self.levels.values_mut() {
+            level.remove(session);
+        }
+    }
+
+    /// A session asks for a group that it has lost track of.
+    pub(crate) fn answer(
+        &self,
+        session: SessionId,
+        attention: &mut Attention,
+        number: u16,
+        time_ms: u32,
+        output: &mut Output,
+    ) {
+        let second = time_ms / 1000;
+        if attention.answered.0 != second {
+            attention.answered = (second, 0);
+        }
+        let Some(&cell) = self.numbers.cells.get(&number) else {
+            return;
+        };
+        let is_received = attention.cells.iter().any(|(own, _)| *own == cell);
+        if is_received
+            && attention.answered.1 < ANSWERS_PER_SECOND
+            && let Some(level) = self.levels.get(&cell.level)
+        {
+            attention.answered.1 += 1;
+            level.send_group(cell, number, session, output);
+        }
+    }
+
+    fn unsubscribe(&mut self, session: SessionId, cell: PresenceCell) {
+        if let Some(level) = self.levels.get_mut(&cell.level) {
+            level.unsubscribe(session, cell, &mut self.numbers);
+            if !level.is_received() {
+                self.levels.remove(&cell.level);
+            }
+        }
+    }
+}
+
+/// Tells where people point.
 pub(crate) struct PresencePlugin;
 
 impl Plugin for PresencePlugin {
     fn build(&self, app: &mut App) {
-        app.init_resource::<Areas>();
-        app.add_systems(RoomTick, send_cursors.in_set(RoomSystems::Encode));
+        app.init_resource::<Presence>();
+        app.add_systems(
+            RoomTick,
+            (announce_pace, follow_attention, move_cursors, tell_cursors)
+                .chain()
+                .in_set(RoomSystems::Encode),
+        );
     }
 }
 
-fn send_cursors(
-    people: Res<People>,
-    sessions: Query<(&User, &Viewport, &Cursor)>,
+fn announce_pace(
+    mut presence: ResMut<Presence>,
     clock: Res<Clock>,
-    config: Res<RoomConfig>,
-    mut areas: ResMut<Areas>,
+    people: Res<People>,
     mut output: ResMut<Output>,
 ) {
-    let mut members = BTreeMap::<Coverage, Vec<SessionId>>::new();
-    let mut cursors = Vec::new();
+    if core::mem::take(&mut presence.is_pace_new) {
+        let everybody: Vec<_> = people.sessions.keys().copied().collect();
+        output.reliable(
+            std::sync::Arc::<[_]>::from(everybody),
+            ServerMessage::Pace(clock.pace).encode(),
+        );
+    }
+}
+
+/// Sessions whose view or coverage has changed receive other cells.
+fn follow_attention(
+    people: Res<People>,
+    mut sessions: Query<(&Viewport, &mut Attention), Changed<Viewport>>,
+    cursors: Query<(&User, &Cursor)>,
+    mut presence: ResMut<Presence>,
+    mut output: ResMut<Output>,
+) {
+    if sessions.is_empty() {
+        return;
+    }
+    let presence = presence.as_mut();
     for (&session, &entity) in &people.sessions {
-        let Ok((_, viewport, cursor)) = sessions.get(entity) else {
+        let Ok((viewport, mut attention)) = sessions.get_mut(entity) else {
             continue;
         };
-        if let Some(coverage) = viewport.coverage {
-            members.entry(coverage).or_default().push(session);
+        let Some(coverage) = viewport.coverage else {
+            continue;
+        };
+        let level = PresenceCell::level_of(coverage);
+        let cells: Vec<_> = PresenceCell::touching(level, coverage.rect())
+            .map(|cell| (cell, cell.rect().intersects(viewport.view)))
+            .collect();
+        if attention.cells == cells {
+            continue;
         }
-        if let Some(state) = cursor.state {
-            cursors.push((session, state));
+        for &(cell, is_near) in &cells {
+            let before = attention.cells.iter().find(|(own, _)| *own == cell);
+            if before == Some(&(cell, is_near)) {
+                continue;
+            }
+            let level = presence
+                .levels
+                .entry(level)
+                .or_insert_with(|| Level::with(level, all_pointers(&cursors)));
+            level.subscribe(session, cell, is_near, &mut presence.numbers);
+            if before.is_none() {
+                level.send_groups(cell, session, &mut output);
+            }
         }
+        let left = attention
+            .cells
+            .iter()
+            .filter(|(cell, _)| cells.iter().all(|(own, _)| own != cell));
+        for &(cell, _) in left {
+            presence.unsubscribe(session, cell);
+        }
+        attention.cells = cells;
     }
-    areas
-        .areas
-        .retain(|coverage, _| members.contains_key(coverage));
-    let areas = areas.as_mut();
-    let mut next_id = || {
-        areas.keyframes = areas.keyframes.wrapping_add(1);
-        areas.keyframes
-    };
-    let grid = CursorGrid::build(&cursors);
-    let keyframe_ticks = KEYFRAME_INTERVAL_US.div_ceil(u64::from(config.tick_us.max(1)));
-    for (coverage, members) in members {
-        let here = grid.within(coverage.rect());
-        match areas.areas.get_mut(&coverage) {
-            None => {
-                let area = Area::new(coverage, next_id(), clock.tick, here, members);
-                area.send_keyframe(&area.members, &mut output);
-                areas.areas.insert(coverage, area);
-            }
-            Some(area)
-                if area.is_stale && clock.tick.0 - area.keyframe_tick.0 >= keyframe_ticks =>
-            {
-                *area = Area::new(coverage, next_id(), clock.tick, here, members);
-                area.send_keyframe(&area.members, &mut output);
-            }
-            Some(area) => area.send_delta(clock.tick, &here, members, &mut output),
+}
+
+fn all_pointers<'a>(
+    cursors: &'a Query<(&User, &Cursor)>,
+) -> impl Iterator<Item = (SessionId, Pointer)> + 'a {
+    cursors
+        .iter()
+        .filter_map(|(user, cursor)| Some((user.0.session, cursor.pointer()?)))
+}
+
+impl Cursor {
+    fn pointer(&self) -> Option<Pointer> {
+        Some(Pointer {
+            state: self.state?,
+            stamp: self.stamp,
+        })
+    }
+}
+
+fn move_cursors(people: Res<People>, cursors: Query<&Cursor>, mut presence: ResMut<Presence>) {
+    if presence.moved.is_empty() {
+        return;
+    }
+    let presence = presence.as_mut();
+    for session in core::mem::take(&mut presence.moved) {
+        let pointer = people
+            .sessions
+            .get(&session)
+            .and_then(|&entity| cursors.get(entity).ok()?.pointer());
+        let Some(pointer) = pointer else { continue };
+        for level in presence.levels.values_mut() {
+            level.put(session, pointer, &mut presence.numbers);
         }
     }
 }
 
-impl Area {
-    fn new(
-        coverage: Coverage,
-        id: u32,
-        tick: Tick,
-        cursors: Vec<(SessionId, CursorState)>,
-        members: Vec<SessionId>,
-    ) -> Self {
-        let keyframe = CursorKeyframe::new(id, coverage, cursors);
-        Self {
-            members,
-            frame: ServerMessage::Keyframe(keyframe.clone()).encode(),
-            keyframe_tick: tick,
-            told: keyframe.cursors().iter().copied().collect(),
-            is_stale: false,
-            next: SessionId(0),
-            is_cut: false,
-            keyframe,
-        }
-    }
-
-    fn send_keyframe(&self, to: &[SessionId], output: &mut Output) {
-        for &session in to {
-            output.reliable(session, self.frame.clone());
-        }
-    }
-
-    fn send_delta(
-        &mut self,
-        tick: Tick,
-        here: &[(SessionId, CursorState)],
-        members: Vec<SessionId>,
-        output: &mut Output,
-    ) {
-        let newcomers: Vec<_> = members
-            .iter()
-            .filter(|s| self.members.binary_search(s).is_err())
-            .copied()
-            .collect();
-        if !newcomers.is_empty() {
-            self.welcome(tick, &newcomers, output);
-        }
-        self.members = members;
-        let here: Vec<_> = here
-            .iter()
-            .map(|&(session, cursor)| (session, self.keyframe.snap(cursor)))
-            .collect();
-        let gone: Vec<_> = self
-            .told
-            .keys()
-            .filter(|s| here.binary_search_by_key(*s, |(h, _)| *h).is_err())
-            .copied()
-            .collect();
-        let mut changed: Vec<_> = here
-            .into_iter()
-            .filter(|(s, cursor)| self.told.get(s) != Some(cursor))
-            .collect();
-        if gone.is_empty() && changed.is_empty() {
-            self.is_cut = false;
-            return;
-        }
-        // Begin where the last one had to stop; what comes before waits for the next.
-        let skipped = changed.partition_point(|(session, _)| *session < self.next);
-        if skipped < changed.len() {
-            changed.drain(..skipped);
-        }
-        let delta = CursorDelta {
-            tick,
-            gone,
-            changed,
-        };
-        let mut frame = ServerMessage::cursor_delta_writer();
-        let (gone_count, changed_count) =
-            delta.encode(&self.keyframe, DATAGRAM_FRAME_BYTES_MAX - 1, &mut frame);
-        for session in &delta.gone[..gone_count] {
-            self.told.remove(session);
-        }
-        self.told
-            .extend(delta.changed[..changed_count].iter().copied());
-        self.next = delta
-            .changed
-            .get(changed_count)
-            .map_or(SessionId(0), |(session, _)| *session);
-        self.is_cut =
-            gone_count < delta.gone.len() || changed_count < delta.changed.len() || skipped > 0;
-        self.is_stale = true;
-        let frame = frame.into_bytes();
-        for &session in &self.members {
-            output.datagram(session, frame.clone());
-        }
-    }
-
-    /// The keyframe, and on the stream behind it everything that has changed since.
-    fn welcome(&self, tick: Tick, newcomers: &[SessionId], output: &mut Output) {
-        self.send_keyframe(newcomers, output);
-        let mut since = CursorDelta {
-            tick,
-            ..CursorDelta::default()
-        };
-        since.gone.extend(
-            self.keyframe
-                .cursors()
-                .iter()
-                .map(|(s, _)| *s)
-                .filter(|s| !self.told.contains_key(s)),
+fn tell_cursors(clock: Res<Clock>, mut presence: ResMut<Presence>, mut output: ResMut<Output>) {
+    let presence = presence.as_mut();
+    for level in presence.levels.values_mut() {
+        level.tell(
+            clock.now.uptime_ms,
+            clock.pace.presence,
+            &mut presence.numbers,
+            &mut output,
         );
-        let known = |session: &SessionId| {
-            let at = self
-                .keyframe
-                .cursors()
-                .binary_search_by_key(session, |(s, _)| *s)
-                .ok()?;
-            Some(self.keyframe.cursors()[at].1)
-        };
-        since.changed.extend(
-            self.told
-                .iter()
-                .filter(|(s, c)| known(s) != Some(**c))
-                .map(|(s, c)| (*s, *c)),
-        );
-        if since.gone.is_empty() && since.changed.is_empty() {
-            return;
-        }
-        let mut frame = ServerMessage::cursor_delta_writer();
-        since.encode(&self.keyframe, usize::MAX / 2, &mut frame);
-        let frame = frame.into_bytes();
-        for &session in newcomers {
-            output.reliable(session, frame.clone());
-        }
     }
 }

@@ -11,7 +11,11 @@ use crate::input::{Inbox, Input, Join};
 use crate::ledger::Ledger;
 use crate::output::Output;
 use crate::people::{Cursor, Newcomer, OpQueue, People, User, Viewport, WaitingOp};
-use crate::room::{RoomSystems, RoomTick};
+use crate::presence::{Attention, Presence};
+use crate::room::{Clock, RoomSystems, RoomTick};
+
+/// Units of a cursor's stamp in a millisecond.
+const STAMPS_PER_MS: u32 = 100;
 
 /// Takes the inbox apart.
 pub(crate) struct ReceivePlugin;
@@ -58,15 +62,34 @@ fn receive_inputs(world: &mut World) {
                 stamp,
                 cursor,
             } => {
+                let uptime_ms = world.resource::<Clock>().now.uptime_ms;
                 if let Some(mut current) = component_mut::<Cursor>(world, session)
                     && (current.state.is_none()
                         || sequence.wrapping_sub(current.sequence) as i32 > 0)
                 {
                     *current = Cursor {
                         state: Some(cursor),
-                        stamp,
+                        stamp: stamp.unwrap_or(uptime_ms.wrapping_mul(STAMPS_PER_MS)),
                         sequence,
                     };
+                    world.resource_mut::<Presence>().note_moved(session);
+                }
+            }
+            Input::CursorsWanted { session, group } => {
+                let time_ms = world.resource::<Clock>().now.uptime_ms;
+                world.resource_scope(|world, mut output: Mut<'_, Output>| {
+                    world.resource_scope(|world, presence: Mut<'_, Presence>| {
+                        if let Some(mut attention) = component_mut::<Attention>(world, session) {
+                            presence.answer(session, &mut attention, group, time_ms, &mut output);
+                        }
+                    });
+                });
+            }
+            Input::Pace(pace) => {
+                let mut clock = world.resource_mut::<Clock>();
+                if clock.pace != pace {
+                    clock.pace = pace;
+                    world.resource_mut::<Presence>().announce_pace();
                 }
             }
             Input::Written { session, bytes } => {
@@ -138,6 +161,7 @@ fn receive_join(world: &mut World, join: Join) {
         .spawn((
             User(person.clone()),
             Cursor::default(),
+            Attention::default(),
             viewport,
             queue,
             Newcomer { view_secret },
@@ -182,6 +206,13 @@ fn forget(world: &mut World, session: SessionId) {
     let mut people = world.resource_mut::<People>();
     if let Some(entity) = people.sessions.remove(&session) {
         people.changes.push(PersonChange::Left(session));
+        let attention = world
+            .get_mut::<Attention>(entity)
+            .as_deref_mut()
+            .map(core::mem::take);
+        world
+            .resource_mut::<Presence>()
+            .forget(session, &attention.unwrap_or_default());
         world.despawn(entity);
     }
 }

@@ -5,6 +5,7 @@ use bevy_ecs::prelude::*;
 use bevy_ecs::schedule::{IntoScheduleConfigs, Schedule, ScheduleLabel, SingleThreadedExecutor};
 use bytes::Bytes;
 use chalkboard_shared::digest::Digest;
+use chalkboard_shared::presence::{Pace, PresenceStage};
 use chalkboard_shared::{Position, Tick};
 
 use crate::input::{Inbox, Input, Now};
@@ -20,7 +21,8 @@ use crate::{apply, authorize, index, interest, people, presence, receive, snapsh
 pub struct RoomConfig {
     /// How often the board has been loaded: a new number for every load.
     pub epoch: u64,
-    /// Length of a tick in microseconds; sessions are told, the caller keeps to it.
+    /// Length of a tick in microseconds at first; sessions are told, the caller keeps to it, or says so by
+    /// [`crate::Input::Pace`].
     pub tick_us: u32,
 }
 
@@ -46,10 +48,11 @@ pub enum RoomSystems {
 pub(crate) struct RoomTick;
 
 /// The tick in progress.
-#[derive(Resource, Debug, Default)]
+#[derive(Resource, Debug)]
 pub(crate) struct Clock {
     pub(crate) tick: Tick,
     pub(crate) now: Now,
+    pub(crate) pace: Pace,
 }
 
 struct SchedulePlugin;
@@ -93,9 +96,17 @@ impl core::fmt::Debug for Room {
 impl Room {
     /// A room with an empty board.
     pub fn new(config: RoomConfig) -> Self {
+        let clock = Clock {
+            tick: Tick(0),
+            now: Now::default(),
+            pace: Pace {
+                tick_us: config.tick_us,
+                presence: PresenceStage::Full,
+            },
+        };
         let mut app = App::empty();
         app.insert_resource(config)
-            .init_resource::<Clock>()
+            .insert_resource(clock)
             .init_resource::<Inbox>()
             .init_resource::<Output>()
             .add_plugins(SchedulePlugin)
@@ -145,7 +156,7 @@ impl Room {
 
     /// The room has something to do in the next tick even if nothing comes in.
     pub fn has_work(&self) -> bool {
-        self.world.resource::<presence::Areas>().has_work()
+        self.world.resource::<presence::Presence>().has_work()
             || self.world.resource::<People>().has_work()
     }
 

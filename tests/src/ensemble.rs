@@ -284,7 +284,11 @@ impl Ensemble {
             inputs.push(Input::Durable(record.last));
             self.synced += 1;
         }
-        let output = self.room.step(Now { unix_ms: self.tick }, inputs);
+        let now = Now {
+            unix_ms: self.tick,
+            uptime_ms: self.now_ms() as u32,
+        };
+        let output = self.room.step(now, inputs);
         self.log.extend(
             output
                 .record
@@ -455,6 +459,7 @@ impl Member {
                 }
             }
             ClientMessage::View(view) => Input::View { session, view },
+            ClientMessage::CursorsWanted(group) => Input::CursorsWanted { session, group },
             ClientMessage::Profile(profile) => Input::Profile {
                 session,
                 profile: profile.tidied(),

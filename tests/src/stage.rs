@@ -53,6 +53,7 @@ impl Stage {
         let output = self.room.step(
             Now {
                 unix_ms: self.unix_ms,
+                uptime_ms: self.unix_ms as u32,
             },
             inputs,
         );

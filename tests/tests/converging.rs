@@ -2,6 +2,7 @@
 
 use chalkboard_client::bridge::SaveState;
 use chalkboard_shared::cursor::{CursorState, CursorTool};
+use chalkboard_shared::presence::PresenceCell;
 use chalkboard_shared::{BoardRect, Rights, StrokeId};
 use chalkboard_tests::ensemble::{BAD, Ensemble, GOOD, LinkQuality};
 
@@ -201,13 +202,8 @@ fn cursors_are_seen_by_those_who_cover_them_and_heal_after_loss() {
             panic!("one cursor, not {seen:?}")
         };
         // The raster of an area that holds everything is coarse.
-        let raster = 2f32.powi(i32::from(
-            ensemble.members[n]
-                .client
-                .coverage()
-                .expect("loaded")
-                .cursor_shift(),
-        )) / 16.0;
+        let coverage = ensemble.members[n].client.coverage().expect("loaded");
+        let raster = 2f32.powi(i32::from(PresenceCell::level_of(coverage)) + 1) / 16.0;
         assert!(
             (view.x - 100.0).abs() <= raster && (view.y + 200.0).abs() <= raster,
             "{view:?} raster {raster}"

@@ -9,9 +9,12 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use chalkboard_shared::codec::Writer;
-use chalkboard_shared::cursor::{CursorDelta, CursorKeyframe, CursorState, CursorTool};
+use chalkboard_shared::cursor::{CursorState, CursorTool};
 use chalkboard_shared::interest::Coverage;
 use chalkboard_shared::op::InkRun;
+use chalkboard_shared::presence::{
+    CrowdMap, CursorGroup, CursorSample, Pace, PresenceCell, PresenceStage,
+};
 use chalkboard_shared::stroke::Nib;
 use chalkboard_shared::wire::{
     ClientMessage, Hello, Participant, PersonChange, Profile, Resume, ServerMessage, Update,
@@ -115,19 +118,22 @@ fn every_message() -> Vec<(&'static str, Bytes)> {
         tool: CursorTool::Eraser,
         pressed: true,
     };
-    let keyframe = CursorKeyframe::new(7, area, [(SessionId(3), cursor)]);
-    let moved = keyframe.snap(CursorState {
-        at: BoardPoint::new(1700, 900),
-        ..cursor
-    });
-    let mut delta = Writer::new();
-    let changed = vec![(SessionId(3), moved), (SessionId(4), keyframe.snap(cursor))];
-    CursorDelta {
-        tick: Tick(8),
-        gone: vec![],
-        changed,
-    }
-    .encode(&keyframe, 1000, &mut delta);
+    let cell = PresenceCell::at(PresenceCell::level_of(area), cursor.at);
+    let sample = |x: i32, stamp| {
+        let at = BoardPoint::new(x, 800);
+        CursorSample::new(cell, CursorState { at, ..cursor }, stamp)
+    };
+    let group = CursorGroup::new(7, cell, 8000, [(SessionId(3), sample(1600, 300))]);
+    let next = group.successor(
+        8160,
+        &[Some(sample(1700, 15_300))],
+        [(SessionId(4), sample(9000, 44))],
+    );
+    let (mut keyframe, mut delta) = (Writer::new(), Writer::new());
+    next.encode_successor(&group, &mut keyframe);
+    next.encode_delta(8193, &[(1, sample(9100, 5044))], 1000, &mut delta);
+    let mut crowd = CrowdMap::new(cell);
+    crowd.add((700, 900));
     let entry = |op| {
         let entry = OpEntry {
             position: Position(9),
@@ -173,6 +179,7 @@ fn every_message() -> Vec<(&'static str, Bytes)> {
         client("view", ClientMessage::View(view)),
         client("profile", ClientMessage::Profile(profile)),
         client("ping", ClientMessage::Ping(300)),
+        client("cursors-wanted", ClientMessage::CursorsWanted(7)),
         client(
             "cursor",
             ClientMessage::Cursor {
@@ -189,7 +196,10 @@ fn every_message() -> Vec<(&'static str, Bytes)> {
                 rights: Rights::Edit,
                 epoch: 5,
                 tick: Tick(6),
-                tick_us: 16_667,
+                pace: Pace {
+                    tick_us: 16_667,
+                    presence: PresenceStage::Full,
+                },
                 position: Position(7),
                 durable: Position(6),
                 answered: 8,
@@ -226,10 +236,22 @@ fn every_message() -> Vec<(&'static str, Bytes)> {
                 PersonChange::Left(SessionId(2)),
             ]),
         ),
-        server("keyframe", ServerMessage::Keyframe(keyframe)),
+        server("cursor-group", ServerMessage::CursorGroup(group)),
+        server(
+            "cursor-keyframe",
+            ServerMessage::CursorKeyframe(keyframe.into_bytes()),
+        ),
         server(
             "cursor-delta",
             ServerMessage::CursorDelta(delta.into_bytes()),
+        ),
+        server("crowd", ServerMessage::Crowd(crowd)),
+        server(
+            "pace",
+            ServerMessage::Pace(Pace {
+                tick_us: 33_333,
+                presence: PresenceStage::Slow,
+            }),
         ),
         server("pong", ServerMessage::Pong(300)),
         server("bye", ServerMessage::Bye(DisconnectReason::TooSlow)),

@@ -4,6 +4,7 @@ use chalkboard_client::Client;
 use chalkboard_client::bridge::{SaveState, TransportKind};
 use chalkboard_client::native::NativeClient;
 use chalkboard_shared::cursor::{CursorState, CursorTool};
+use chalkboard_shared::presence::PresenceCell;
 use chalkboard_shared::{BoardPoint, BoardRect, InkPoint, StrokeId};
 use chalkboard_tests::dice::Dice;
 use chalkboard_tests::server_process::ServerProcess;
@@ -87,7 +88,8 @@ async fn see_each_other(first: TransportKind, second: TransportKind) {
             .expect("a session");
         wait_until("the other's cursor", async || {
             let seen = pair[reader].with(move |client, now_ms| {
-                let raster = 2f32.powi(i32::from(client.coverage()?.cursor_shift())) / 16.0;
+                let level = PresenceCell::level_of(client.coverage()?);
+                let raster = 2f32.powi(i32::from(level) + 1) / 16.0;
                 let view = client
                     .cursors()
                     .at(now_ms)

@@ -113,7 +113,10 @@ impl FakeRoom {
                 rights,
                 epoch: self.epoch,
                 tick: Tick(self.tick),
-                tick_us: 16_667,
+                pace: chalkboard_shared::presence::Pace {
+                    tick_us: 16_667,
+                    presence: Default::default(),
+                },
                 position,
                 durable: Position(self.durable as u64),
                 answered,
@@ -138,7 +141,9 @@ impl FakeRoom {
             return;
         };
         match message {
-            ClientMessage::Hello(_) | ClientMessage::Profile(_) => {}
+            ClientMessage::Hello(_)
+            | ClientMessage::Profile(_)
+            | ClientMessage::CursorsWanted(_) => {}
             ClientMessage::Ops { first, ops, .. } => {
                 assert_eq!(first, session.expected, "ops come without gaps");
                 session.expected += ops.len() as u32;

@@ -4,7 +4,7 @@
 //! nothing about the board; that is the simulation's.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use chalkboard_shared::reason::DisconnectReason;
@@ -323,12 +323,14 @@ impl HostedRoom {
     }
 }
 
-/// The wall clock, read for a tick.
+/// The clocks, read for a tick.
 fn now() -> Now {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     Now {
         unix_ms: since.as_millis() as u64,
+        uptime_ms: START.elapsed().as_millis() as u32,
     }
 }

@@ -89,12 +89,16 @@ impl PresenceCell {
         }
     }
 
+    /// Steps of the raster along a side.
+    pub(crate) const fn raster_side(self) -> i32 {
+        1 << (CELL_EDGE_LOG2 + self.level as u32 - self.shift())
+    }
+
     /// A point as steps of the raster from the cell's start.
     pub fn raster(self, point: BoardPoint) -> (i32, i32) {
         let edge = CELL_EDGE_LOG2 + u32::from(self.level);
-        let step = |v: i32, cell: i32| {
-            ((i64::from(v) - (i64::from(cell) << edge)) >> self.shift()) as i32
-        };
+        let step =
+            |v: i32, cell: i32| ((i64::from(v) - (i64::from(cell) << edge)) >> self.shift()) as i32;
         (step(point.x, self.column), step(point.y, self.row))
     }
 

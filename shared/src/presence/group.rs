@@ -190,10 +190,7 @@ fn extrapolated(cursor: &GroupCursor, stamp: u32, order: u8) -> (i32, i32) {
         let max = i64::from(STEP_MAX);
         ((sum + one / 2) >> WEIGHT_LOG2).clamp(-max, max) as i32
     };
-    (
-        sum([x, first.x, second.x]),
-        sum([y, first.y, second.y]),
-    )
+    (sum([x, first.x, second.x]), sum([y, first.y, second.y]))
 }
 
 /// Rows of changed cursors, in the order in which they travel.

@@ -18,6 +18,7 @@ const VIEW: u8 = 3;
 const PROFILE: u8 = 4;
 const PING: u8 = 5;
 const CURSOR: u8 = 6;
+const CURSORS_WANTED: u8 = 7;
 
 /// The first message: which board, with what right, as whom.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -65,6 +66,8 @@ pub enum ClientMessage {
     Profile(Profile),
     /// To be answered by a pong with the same number.
     Ping(u64),
+    /// A keyframe of this group of cursors was missed: send the group as a whole.
+    CursorsWanted(u16),
     /// Where this person points; an older sequence number is out of date.
     Cursor {
         /// Counts up.
@@ -117,6 +120,10 @@ impl ClientMessage {
             Self::Ping(nonce) => {
                 w.u8(PING);
                 w.varint(*nonce);
+            }
+            Self::CursorsWanted(group) => {
+                w.u8(CURSORS_WANTED);
+                w.raw(&group.to_le_bytes());
             }
             Self::Cursor {
                 sequence,
@@ -179,6 +186,7 @@ impl ClientMessage {
             }
             PROFILE => Self::Profile(from_bitcode(&r.rest())?),
             PING => Self::Ping(r.varint()?),
+            CURSORS_WANTED => Self::CursorsWanted(u16::from_le_bytes([r.u8()?, r.u8()?])),
             CURSOR => {
                 let sequence = r.varint_u32()?;
                 let at = BoardPoint::new(r.zigzag_i32()?, r.zigzag_i32()?);
@@ -294,6 +302,7 @@ mod tests {
             color: 1,
         }));
         round_trip(&ClientMessage::Ping(u64::MAX));
+        round_trip(&ClientMessage::CursorsWanted(0x1234));
         let cursor = CursorState {
             at,
             tool: CursorTool::Eraser,

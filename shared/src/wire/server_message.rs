@@ -5,11 +5,11 @@ use bytes::Bytes;
 
 use super::{PersonChange, from_bitcode};
 use crate::codec::{DecodeError, Reader, Writer};
-use crate::cursor::CursorKeyframe;
 use crate::id::{ActorId, Position, SessionId, Tick};
 use crate::interest::Coverage;
 use crate::limits::{OPS_IN_FLIGHT_MAX, SERVER_FRAME_BYTES_MAX};
 use crate::op::OpEntry;
+use crate::presence::{CrowdMap, CursorGroup, Pace};
 use crate::reason::{DisconnectReason, RejectReason};
 use crate::rights::{Rights, Secret};
 use crate::stroke::Stroke;
@@ -23,9 +23,12 @@ const UPDATES: u8 = 20;
 const ACK: u8 = 21;
 const DURABLE: u8 = 22;
 const PEOPLE: u8 = 23;
-const KEYFRAME: u8 = 24;
+const CURSOR_GROUP: u8 = 24;
 const CURSOR_DELTA: u8 = 25;
 const BYE: u8 = 26;
+const CURSOR_KEYFRAME: u8 = 27;
+const CROWD: u8 = 28;
+const PACE: u8 = 29;
 
 /// The answer to a hello.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -40,8 +43,8 @@ pub struct Welcome {
     pub epoch: u64,
     /// The tick of this answer.
     pub tick: Tick,
-    /// Length of a tick in microseconds.
-    pub tick_us: u32,
+    /// How often the room ticks, and how much of presence it tells.
+    pub pace: Pace,
     /// The last accepted position.
     pub position: Position,
     /// Everything up to here is saved.
@@ -92,10 +95,16 @@ pub enum ServerMessage {
     Durable(Position),
     /// People came and went.
     People(Vec<PersonChange>),
-    /// A keyframe of cursors.
-    Keyframe(CursorKeyframe),
-    /// A delta of cursors, to be read against the keyframe that it names ([`crate::cursor::CursorDelta::decode`]).
+    /// A group of cursors as a whole.
+    CursorGroup(CursorGroup),
+    /// A group's next keyframe, to be read against the one before ([`CursorGroup::decode_successor`]).
+    CursorKeyframe(Bytes),
+    /// What has moved since a group's keyframe, to be read against it ([`CursorGroup::decode_delta`]).
     CursorDelta(Bytes),
+    /// How many cursors are where in a cell, none of which is told by itself.
+    Crowd(CrowdMap),
+    /// The room's pace has changed.
+    Pace(Pace),
     /// Answer to a ping.
     Pong(u64),
     /// The session ends; the transport's close follows.
@@ -160,13 +169,25 @@ impl ServerMessage {
                 w.u8(PEOPLE);
                 w.raw(&bitcode::encode(changes));
             }
-            Self::Keyframe(keyframe) => {
-                w.u8(KEYFRAME);
-                keyframe.encode(&mut w);
+            Self::CursorGroup(group) => {
+                w.u8(CURSOR_GROUP);
+                group.encode(&mut w);
+            }
+            Self::CursorKeyframe(keyframe) => {
+                w.u8(CURSOR_KEYFRAME);
+                w.raw(keyframe);
             }
             Self::CursorDelta(delta) => {
                 w.u8(CURSOR_DELTA);
                 w.raw(delta);
+            }
+            Self::Crowd(map) => {
+                w.u8(CROWD);
+                map.encode(&mut w);
+            }
+            Self::Pace(pace) => {
+                w.u8(PACE);
+                w.raw(&bitcode::encode(pace));
             }
             Self::Pong(nonce) => {
                 w.u8(PONG);
@@ -184,6 +205,13 @@ impl ServerMessage {
     pub fn cursor_delta_writer() -> Writer {
         let mut w = Writer::new();
         w.u8(CURSOR_DELTA);
+        w
+    }
+
+    /// A writer that already holds the kind of a group's keyframe, whose body goes behind it.
+    pub fn cursor_keyframe_writer() -> Writer {
+        let mut w = Writer::new();
+        w.u8(CURSOR_KEYFRAME);
         w
     }
 
@@ -246,7 +274,10 @@ impl ServerMessage {
             }
             DURABLE => Self::Durable(Position(r.varint()?)),
             PEOPLE => Self::People(from_bitcode(&r.rest())?),
-            KEYFRAME => Self::Keyframe(CursorKeyframe::decode(&mut r)?),
+            CURSOR_GROUP => Self::CursorGroup(CursorGroup::decode(&mut r)?),
+            CURSOR_KEYFRAME => Self::CursorKeyframe(r.rest()),
+            CROWD => Self::Crowd(CrowdMap::decode(&mut r)?),
+            PACE => Self::Pace(from_bitcode(&r.rest())?),
             CURSOR_DELTA => Self::CursorDelta(r.rest()),
             PONG => Self::Pong(r.varint()?),
             BYE => {
@@ -347,6 +378,7 @@ mod tests {
     use crate::id::{OpId, StrokeId};
     use crate::ink::InkPoint;
     use crate::op::tests::any_op;
+    use crate::presence::{CursorSample, PresenceCell, PresenceStage};
     use crate::stroke::{Nib, StrokeStyle};
     use crate::wire::{Participant, Profile};
 
@@ -391,6 +423,8 @@ mod tests {
             tool: CursorTool::Hand,
             pressed: false,
         };
+        let cell = PresenceCell::at(4, area.rect().min);
+        let sample = CursorSample::new(cell, cursor, 7);
         let person = Participant {
             session: SessionId(4),
             actor: ActorId(5),
@@ -407,7 +441,10 @@ mod tests {
                 rights: Rights::Edit,
                 epoch: 3,
                 tick: Tick(4),
-                tick_us: 16_667,
+                pace: Pace {
+                    tick_us: 16_667,
+                    presence: PresenceStage::Full,
+                },
                 position: Position(5),
                 durable: Position(4),
                 answered: 6,
@@ -430,7 +467,13 @@ mod tests {
                 PersonChange::Here(person),
                 PersonChange::Left(SessionId(3)),
             ]),
-            ServerMessage::Keyframe(CursorKeyframe::new(2, area, [(SessionId(1), cursor)])),
+            ServerMessage::CursorGroup(CursorGroup::new(2, cell, 77, [(SessionId(1), sample)])),
+            ServerMessage::CursorKeyframe(Bytes::from_static(b"keyframe")),
+            ServerMessage::Crowd(CrowdMap::new(cell)),
+            ServerMessage::Pace(Pace {
+                tick_us: 33_333,
+                presence: PresenceStage::Slow,
+            }),
             ServerMessage::CursorDelta(Bytes::from_static(b"delta")),
             ServerMessage::Pong(12),
             ServerMessage::Bye(DisconnectReason::TooSlow),
@@ -447,7 +490,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_never_panic(kind in 5u8..28, mut bytes: Vec<u8>) {
+        fn any_bytes_never_panic(kind in 5u8..32, mut bytes: Vec<u8>) {
             bytes.insert(0, kind);
             let _ = ServerMessage::decode(bytes.into());
         }

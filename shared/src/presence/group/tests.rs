@@ -13,8 +13,12 @@ const CELL: PresenceCell = PresenceCell {
 
 fn any_sample() -> impl Strategy<Value = CursorSample> {
     let v = -STEP_MAX..=STEP_MAX;
-    (v.clone(), v, 0u8..8, any::<u32>())
-        .prop_map(|(x, y, state, stamp)| CursorSample { x, y, state, stamp })
+    (v.clone(), v, 0u8..8, any::<u32>()).prop_map(|(x, y, state, stamp)| CursorSample {
+        x,
+        y,
+        state,
+        stamp,
+    })
 }
 
 fn near(sample: CursorSample, (dx, dy): (i32, i32), later: u32) -> CursorSample {
@@ -43,7 +47,11 @@ type Change = (
 );
 
 fn any_change() -> impl Strategy<Value = Change> {
-    let what = (0u8..8, (-90i32..90, -90i32..90), prop_oneof![Just(0), 0u32..20_000, any::<u32>()]);
+    let what = (
+        0u8..8,
+        (-90i32..90, -90i32..90),
+        prop_oneof![Just(0), 0u32..20_000, any::<u32>()],
+    );
     (
         0u32..5000,
         proptest::collection::vec(what, 1..20),
@@ -124,7 +132,10 @@ proptest! {
 fn bytes_per_cursor(stamp_unit: u32) -> f64 {
     let at = |i: u32, t_ms: u32| {
         let t = f64::from(t_ms) / 1000.0;
-        let (fx, fy) = (0.7 + f64::from(i % 13) * 0.06, 0.6 + f64::from(i % 17) * 0.06);
+        let (fx, fy) = (
+            0.7 + f64::from(i % 13) * 0.06,
+            0.6 + f64::from(i % 17) * 0.06,
+        );
         let noise = f64::from((i * 7919 + t_ms * 104_729) % 97) / 12.0;
         let x = -4096.0 + 3900.0 * (fx * t + f64::from(i)).sin() + noise;
         let y = 4096.0 + 3900.0 * (fy * t + f64::from(i * 3)).sin() - noise;
@@ -133,7 +144,12 @@ fn bytes_per_cursor(stamp_unit: u32) -> f64 {
         CursorSample::new(CELL, cursor, stamp)
     };
     let sent = |i: u32, t_ms: u32| at(i, t_ms - (t_ms + i * 7) % 50);
-    let mut group = CursorGroup::new(1, CELL, 10_000, (0..190).map(|i| (SessionId(i), sent(i, 10_000))));
+    let mut group = CursorGroup::new(
+        1,
+        CELL,
+        10_000,
+        (0..190).map(|i| (SessionId(i), sent(i, 10_000))),
+    );
     let (mut bytes, mut told) = (0, 0);
     for tick in 1..300u32 {
         let time_ms = 10_000 + tick * 33;

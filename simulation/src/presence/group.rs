@@ -1,0 +1,246 @@
+//! A group of cursors as it is told: what its receivers know, and what has happened since.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chalkboard_shared::SessionId;
+use chalkboard_shared::limits::DATAGRAM_FRAME_BYTES_MAX;
+use chalkboard_shared::presence::{
+    CursorGroup, CursorSample, GROUP_CURSORS_MAX, PresenceCell, PresenceStage,
+};
+use chalkboard_shared::wire::ServerMessage;
+
+use crate::output::Output;
+
+/// Time between keyframes while cursors move, in milliseconds: short enough that extrapolation from one to the next is
+/// next to right, long enough that few are lost.
+const KEYFRAME_INTERVAL_MS: u32 = 160;
+/// The same while cursors come and go, who are told by keyframes alone.
+const KEYFRAME_INTERVAL_CHANGED_MS: u32 = 60;
+/// The same where keyframes are all that is told.
+const SLOW_INTERVAL_MS: u32 = 250;
+const SPARSE_INTERVAL_MS: u32 = 1000;
+/// Keyframes after the last change: who has missed the ones before sees by them that it has.
+const REPEATS: u8 = 2;
+/// Bytes of the kind in front of a body.
+const KIND_BYTES: usize = 1;
+
+/// At most [`GROUP_CURSORS_MAX`] cursors.
+#[derive(Debug)]
+pub(super) struct Group {
+    keyframe: CursorGroup,
+    slots: Vec<Slot>,
+    /// Slots whose cursors are elsewhere than was told.
+    moved: Vec<u16>,
+    /// Not in the keyframe yet.
+    coming: BTreeMap<SessionId, CursorSample>,
+    has_gone: bool,
+    is_new: bool,
+    /// Keyframes that are still to be sent though nothing changes.
+    repeats: u8,
+}
+
+/// A cursor of the keyframe.
+#[derive(Debug)]
+struct Slot {
+    /// As those know it who have lost nothing.
+    told: CursorSample,
+    /// `None` if it has gone.
+    now: Option<CursorSample>,
+    /// It is among the moved.
+    is_listed: bool,
+}
+
+impl Group {
+    pub(super) fn new(number: u16, cell: PresenceCell) -> Self {
+        Self {
+            keyframe: CursorGroup::new(number, cell, 0, []),
+            slots: Vec::new(),
+            moved: Vec::new(),
+            coming: BTreeMap::new(),
+            has_gone: false,
+            is_new: true,
+            repeats: 0,
+        }
+    }
+
+    pub(super) const fn number(&self) -> u16 {
+        self.keyframe.number
+    }
+
+    /// Nobody has been told of it.
+    pub(super) const fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    /// Nobody is in it, and everybody knows.
+    pub(super) fn is_over(&self) -> bool {
+        self.slots.is_empty() && self.coming.is_empty() && (self.is_new || self.repeats == 0)
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.slots.len() + self.coming.len() < GROUP_CURSORS_MAX
+    }
+
+    /// A cursor comes in. One that has just gone may come back before that was told.
+    pub(super) fn come(&mut self, session: SessionId, sample: CursorSample) {
+        if self.keyframe.slot(session).is_some() {
+            self.put(session, sample);
+        } else {
+            self.coming.insert(session, sample);
+        }
+    }
+
+    /// A cursor of it has moved.
+    pub(super) fn put(&mut self, session: SessionId, sample: CursorSample) {
+        if let Some(at) = self.keyframe.slot(session) {
+            let slot = &mut self.slots[at];
+            slot.now = Some(sample);
+            if !slot.is_listed {
+                slot.is_listed = true;
+                self.moved.push(at as u16);
+            }
+        } else if let Some(coming) = self.coming.get_mut(&session) {
+            *coming = sample;
+        }
+    }
+
+    /// A cursor of it has gone.
+    pub(super) fn leave(&mut self, session: SessionId) {
+        if let Some(at) = self.keyframe.slot(session) {
+            self.slots[at].now = None;
+            self.has_gone = true;
+        } else {
+            self.coming.remove(&session);
+        }
+    }
+
+    /// The keyframe as a whole.
+    pub(super) fn whole(&self) -> Bytes {
+        ServerMessage::CursorGroup(self.keyframe.clone()).encode()
+    }
+
+    /// Tells what has changed: all of it to `near`, keyframes to `all`. `true` if something remains to be told.
+    pub(super) fn tell(
+        &mut self,
+        time_ms: u32,
+        stage: PresenceStage,
+        near: &Arc<[SessionId]>,
+        all: &Arc<[SessionId]>,
+        output: &mut Output,
+    ) -> bool {
+        if self.is_new {
+            if self.coming.is_empty() {
+                return false;
+            }
+            self.begin(time_ms, all, output);
+            return true;
+        }
+        let has_changed = self.has_gone || !self.coming.is_empty();
+        if !has_changed && self.moved.is_empty() && self.repeats == 0 {
+            return false;
+        }
+        let interval = match stage {
+            PresenceStage::Full if has_changed => KEYFRAME_INTERVAL_CHANGED_MS,
+            PresenceStage::Full => KEYFRAME_INTERVAL_MS,
+            PresenceStage::Slow => SLOW_INTERVAL_MS,
+            PresenceStage::Sparse | PresenceStage::Crowd => SPARSE_INTERVAL_MS,
+        };
+        if time_ms.wrapping_sub(self.keyframe.time_ms()) >= interval {
+            self.tell_keyframe(time_ms, has_changed, all, output);
+            return self.repeats > 0;
+        }
+        if stage == PresenceStage::Full && !self.moved.is_empty() && !near.is_empty() {
+            self.tell_moved(time_ms, near, output);
+        }
+        true
+    }
+
+    /// The first keyframe, on the stream: the next ones build on it.
+    fn begin(&mut self, time_ms: u32, all: &Arc<[SessionId]>, output: &mut Output) {
+        let coming = core::mem::take(&mut self.coming);
+        let (number, cell) = (self.keyframe.number, self.keyframe.cell);
+        self.take(CursorGroup::new(number, cell, time_ms, coming));
+        self.is_new = false;
+        self.repeats = REPEATS;
+        output.reliable(all.clone(), self.whole());
+    }
+
+    fn tell_keyframe(
+        &mut self,
+        time_ms: u32,
+        has_changed: bool,
+        all: &Arc<[SessionId]>,
+        output: &mut Output,
+    ) {
+        self.repeats = if has_changed || !self.moved.is_empty() {
+            REPEATS
+        } else {
+            self.repeats - 1
+        };
+        let now: Vec<_> = self.slots.iter().map(|slot| slot.now).collect();
+        let coming = core::mem::take(&mut self.coming);
+        let next = self.keyframe.successor(time_ms, &now, coming);
+        let mut frame = ServerMessage::cursor_keyframe_writer();
+        next.encode_successor(&self.keyframe, &mut frame);
+        self.take(next);
+        if frame.len() <= DATAGRAM_FRAME_BYTES_MAX {
+            output.datagram(all.clone(), frame.into_bytes());
+        } else {
+            // Everybody leaps at once.
+            output.reliable(all.clone(), self.whole());
+        }
+    }
+
+    /// Makes a keyframe the one that is known.
+    fn take(&mut self, keyframe: CursorGroup) {
+        self.keyframe = keyframe;
+        let cursors = self.keyframe.cursors().iter();
+        self.slots.clear();
+        self.slots.extend(cursors.map(|cursor| Slot {
+            told: cursor.sample,
+            now: Some(cursor.sample),
+            is_listed: false,
+        }));
+        self.moved.clear();
+        self.has_gone = false;
+    }
+
+    fn tell_moved(&mut self, time_ms: u32, near: &Arc<[SessionId]>, output: &mut Output) {
+        self.moved.sort_unstable();
+        let slots = &mut self.slots;
+        // Not to be told: who has gone, whom the keyframe will take out, and who has not left their step of the raster.
+        let mut changed = Vec::with_capacity(self.moved.len());
+        for &at in &self.moved {
+            let slot = &mut slots[usize::from(at)];
+            match slot.now {
+                Some(now) if !is_same_place(now, slot.told) => changed.push((usize::from(at), now)),
+                _ => slot.is_listed = false,
+            }
+        }
+        self.moved.clear();
+        if changed.is_empty() {
+            return;
+        }
+        let mut frame = ServerMessage::cursor_delta_writer();
+        let budget = DATAGRAM_FRAME_BYTES_MAX - KIND_BYTES;
+        let count = self
+            .keyframe
+            .encode_delta(time_ms, &changed, budget, &mut frame);
+        for &(at, now) in &changed[..count] {
+            slots[at].told = now;
+            slots[at].is_listed = false;
+        }
+        // What did not fit comes with the next tick, or with the keyframe.
+        self.moved
+            .extend(changed[count..].iter().map(|(at, _)| *at as u16));
+        self.repeats = REPEATS;
+        output.datagram(near.clone(), frame.into_bytes());
+    }
+}
+
+/// Nobody would see a difference.
+fn is_same_place(a: CursorSample, b: CursorSample) -> bool {
+    (a.x, a.y, a.state) == (b.x, b.y, b.state)
+}
