@@ -122,6 +122,11 @@ impl Board {
         self.mirror.len()
     }
 
+    /// A confirmed stroke that still grows, by its drawing order.
+    pub(crate) fn confirmed_wet(&self, begin: chalkboard_shared::Position) -> Option<&Stroke> {
+        self.mirror.wet(begin)
+    }
+
     /// A stroke, erased or not.
     pub(crate) fn look_up(&self, id: StrokeId) -> Option<&Stroke> {
         match self.layers.get(&id) {

@@ -13,16 +13,18 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use chalkboard_shared::cursor::CursorState;
 use chalkboard_shared::digest::Digest;
+use chalkboard_shared::growth::Growth;
 use chalkboard_shared::interest::Coverage;
 use chalkboard_shared::limits::SESSIONS_PER_ROOM_MAX;
+use chalkboard_shared::op::InkRun;
 use chalkboard_shared::presence::Pace;
 use chalkboard_shared::wire::{
     ClientMessage, Hello, Participant, PersonChange, Profile, Resume, ServerMessage, Update,
     Welcome,
 };
 use chalkboard_shared::{
-    ActorId, BoardId, BoardPoint, BoardRect, DecodeError, DisconnectReason, OpEntry, Position,
-    RejectReason, Rights, Secret, SessionId, StrokeId,
+    ActorId, BoardId, BoardPoint, BoardRect, DecodeError, DisconnectReason, Op, OpEntry, OpId,
+    Position, RejectReason, Rights, Secret, SessionId, StrokeId,
 };
 
 use crate::board::{Board, PendingOp};
@@ -357,6 +359,18 @@ impl Client {
                             }
                             self.accepted(&entry);
                         }
+                        Update::Growth {
+                            position,
+                            stamp,
+                            growth,
+                        } => {
+                            if let Some(entry) = self.grown(position, &growth)? {
+                                if entry.id.actor != self.actor {
+                                    self.note_arrival(stamp);
+                                }
+                                self.accepted(&entry);
+                            }
+                        }
                         Update::Stroke(stroke) => self.board.put(*stroke)?,
                     }
                 }
@@ -415,6 +429,45 @@ impl Client {
         let of_others = outside.iter().filter(|s| s.erased.by.actor != me);
         self.history
             .forget(&of_others.map(|s| s.id).collect::<Vec<_>>());
+    }
+
+    /// The op behind a growth, if its stroke is held and this is news.
+    fn grown(&self, position: Position, growth: &Growth) -> Result<Option<OpEntry>, DecodeError> {
+        if self
+            .resume
+            .is_some_and(|resume| position <= resume.position)
+        {
+            return Ok(None);
+        }
+        let Some(stroke) = self.board.confirmed_wet(growth.begin) else {
+            return Ok(None);
+        };
+        let Some(points) = growth.points(stroke)? else {
+            return Ok(None);
+        };
+        let id = stroke.id;
+        let is_meant = |(counter, entry): &(u32, &Entry)| {
+            let is_of_it = matches!(*entry.op, Op::Extend { stroke, .. } if stroke == id);
+            is_of_it && !entry.echoed && growth.may_be(*counter)
+        };
+        // Of others' ops the number is of no account.
+        let counter = if stroke.author() == self.actor {
+            let mut waiting = self.outbox.unanswered();
+            waiting.find(is_meant).map_or(0, |(counter, _)| counter)
+        } else {
+            id.0.counter
+        };
+        Ok(Some(OpEntry {
+            position,
+            id: OpId {
+                actor: stroke.author(),
+                counter,
+            },
+            op: Op::Extend {
+                stroke: id,
+                ink: InkRun::new(points),
+            },
+        }))
     }
 
     fn accepted(&mut self, entry: &OpEntry) {

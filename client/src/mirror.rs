@@ -22,6 +22,8 @@ struct Held {
 #[derive(Debug, Default)]
 pub(crate) struct Mirror {
     strokes: HashMap<StrokeId, Held>,
+    /// Strokes that may still grow, by drawing order; each is held.
+    wet: HashMap<Position, StrokeId>,
     digest: Digest,
     generation: u32,
     /// Last drawing order seen: whatever has it is drawn above everything else that is confirmed.
@@ -53,9 +55,27 @@ impl Mirror {
         let touched = std::mem::take(&mut self.touched);
         for (id, before) in &touched {
             let after = self.strokes.get(id).map_or(0, |held| held.stroke.digest());
+            if let Some(held) = self.strokes.get(id) {
+                let (z, is_finished) = (held.stroke.z, held.stroke.is_finished());
+                self.note_wet(*id, z, is_finished);
+            }
             self.digest.replace(*before, after);
         }
         touched.into_iter().map(|(id, _)| id).collect()
+    }
+
+    /// A stroke that still grows, by its drawing order.
+    pub(crate) fn wet(&self, begin: Position) -> Option<&Stroke> {
+        let stroke = &self.strokes.get(self.wet.get(&begin)?)?.stroke;
+        (stroke.z == begin && !stroke.is_finished()).then_some(stroke)
+    }
+
+    fn note_wet(&mut self, id: StrokeId, z: Position, is_finished: bool) {
+        if is_finished {
+            self.wet.remove(&z);
+        } else {
+            self.wet.insert(z, id);
+        }
     }
 
     /// Takes a whole stroke from the room. Within one connection a stroke with fewer points than the mirror's is
@@ -68,6 +88,7 @@ impl Mirror {
         let id = stroke.id;
         let generation = self.generation;
         let is_full = self.strokes.len() >= STROKES_PER_BOARD_MAX;
+        let (z, is_finished) = (stroke.z, stroke.is_finished());
         match self.strokes.get_mut(&id) {
             Some(held) => {
                 if held.generation == generation && held.stroke.point_count > stroke.point_count {
@@ -76,6 +97,7 @@ impl Mirror {
                 self.digest.replace(held.stroke.digest(), stroke.digest());
                 self.z_max = self.z_max.max(stroke.z);
                 *held = Held { stroke, generation };
+                self.note_wet(id, z, is_finished);
                 Ok(())
             }
             None if is_full => Err(DecodeError::OutOfRange),
@@ -83,6 +105,7 @@ impl Mirror {
                 self.digest.replace(0, stroke.digest());
                 self.z_max = self.z_max.max(stroke.z);
                 self.strokes.insert(id, Held { stroke, generation });
+                self.note_wet(id, z, is_finished);
                 Ok(())
             }
         }
@@ -105,11 +128,12 @@ impl Mirror {
     }
 
     fn evict(&mut self, mut is_out: impl FnMut(&Held) -> bool) -> Vec<Stroke> {
-        let digest = &mut self.digest;
+        let (digest, wet) = (&mut self.digest, &mut self.wet);
         self.strokes
             .extract_if(|_, held| is_out(held))
             .map(|(_, held)| {
                 digest.replace(held.stroke.digest(), 0);
+                wet.remove(&held.stroke.z);
                 held.stroke
             })
             .collect()

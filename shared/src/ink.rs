@@ -34,7 +34,7 @@ impl InkPoint {
 }
 
 /// Shifts beyond this gain nothing: 2^7 units are 8 px.
-const SHIFT_MAX: u32 = 7;
+pub(crate) const SHIFT_MAX: u32 = 7;
 
 /// A non-empty list of points in packed form, checked when it was made: always decodable, within all limits.
 #[derive(Clone, PartialEq, Eq, Hash)]

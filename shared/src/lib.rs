@@ -8,6 +8,7 @@ pub mod board_point;
 pub mod codec;
 pub mod cursor;
 pub mod digest;
+pub mod growth;
 pub mod id;
 pub mod ink;
 pub mod interest;

@@ -169,6 +169,18 @@ impl Stroke {
         }
     }
 
+    /// The last point and the one before it, or the same twice where there is one. `None` for a stroke that has no
+    /// points or is finished.
+    pub fn last_points(&self) -> Option<(InkPoint, InkPoint)> {
+        match &self.ink {
+            Ink::Wet(points) => {
+                let last = *points.last()?;
+                Some((last, points.iter().rev().nth(1).copied().unwrap_or(last)))
+            }
+            Ink::Dry(_) => None,
+        }
+    }
+
     /// The rectangle that its ink covers: the points and half the nib around them. Empty for one without points.
     pub fn extent(&self) -> BoardRect {
         self.bounds

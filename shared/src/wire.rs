@@ -31,9 +31,11 @@
 mod client_message;
 pub mod frame;
 mod server_message;
+mod updates;
 
 pub use client_message::{ClientMessage, Hello, Resume};
-pub use server_message::{ServerMessage, Update, UpdatesWriter, Welcome};
+pub use server_message::{ServerMessage, Welcome};
+pub use updates::{Update, UpdatesWriter};
 
 use bitcode::{Decode, DecodeOwned, Encode};
 

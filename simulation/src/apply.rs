@@ -4,7 +4,9 @@ use bevy_app::{App, Plugin};
 use bevy_ecs::prelude::*;
 use bevy_ecs::schedule::IntoScheduleConfigs;
 use bytes::Bytes;
-use chalkboard_shared::{Op, OpEntry, Position, merge};
+use chalkboard_shared::growth::Growth;
+use chalkboard_shared::merge::Strokes;
+use chalkboard_shared::{Op, OpEntry, OpId, Position, merge};
 
 use crate::authorize::{Candidate, Candidates};
 use crate::ledger::Ledger;
@@ -20,8 +22,10 @@ pub(crate) struct Accepted {
     pub(crate) position: Position,
     /// When it was made on its sender's clock, if that is to be told.
     pub(crate) stamp: Option<u32>,
-    /// Encoded once, for all sessions and the log.
+    /// As it stands in the log and is told to those who get it whole.
     pub(crate) body: Bytes,
+    /// What those are told who hold the stroke, if it makes one grow.
+    pub(crate) growth: Option<Growth>,
     /// The strokes that it changed, by their places in [`StrokeTable::touched`].
     pub(crate) touched: Vec<u32>,
     /// It does nothing but add to its one stroke, so that a copy of the whole stroke makes it superfluous.
@@ -57,6 +61,7 @@ fn apply_ops(world: &mut World) {
     } in candidates.drain(..)
     {
         let position = world.resource::<Ledger>().position.next();
+        let growth = growth(world, id, &op);
         let result = merge::apply(&mut Board(world), id, position, &op);
         world.resource_mut::<Ledger>().answer(id);
         let queue = world.get_mut::<OpQueue>(session);
@@ -77,6 +82,7 @@ fn apply_ops(world: &mut World) {
                     position,
                     stamp,
                     body,
+                    growth,
                     touched,
                     is_growth,
                 });
@@ -89,6 +95,14 @@ fn apply_ops(world: &mut World) {
         }
     }
     world.resource_mut::<Candidates>().0 = candidates;
+}
+
+/// What an op is going to add to its stroke.
+fn growth(world: &mut World, id: OpId, op: &Op) -> Option<Growth> {
+    let Op::Extend { stroke, ink } = op else {
+        return None;
+    };
+    Growth::new(Board(world).get(*stroke)?, id, ink.points())
 }
 
 fn record_ops(accepted: Res<AcceptedOps>, clock: Res<Clock>, mut output: ResMut<Output>) {

@@ -5,6 +5,7 @@
 //! What a session lacks of a new area follows from [`crate::joining`].
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bevy_app::{App, Plugin};
 use bevy_ecs::prelude::*;
@@ -113,10 +114,18 @@ pub(crate) fn send_changes(
             .iter()
             .map(|(touched, body)| relevance(touched, body, area))
             .collect();
+        for (slot, relevance) in relevances.iter().enumerate() {
+            if *relevance == Relevance::Entered {
+                whole[slot].get_or_insert_with(|| {
+                    let mut w = Writer::new();
+                    touched[slot].1.0.encode(&mut w);
+                    w.into_bytes()
+                });
+            }
+        }
         let mut frames = Frames {
             tick: clock.tick,
             current: UpdatesWriter::new(clock.tick),
-            has_content: false,
             done: Vec::new(),
         };
         for op in &accepted.0 {
@@ -129,48 +138,49 @@ pub(crate) fn send_changes(
                     Relevance::None => false,
                 });
             if is_wanted {
-                frames.add(|frame| frame.op(op.position, op.stamp, &op.body));
+                frames.add(|frame| {
+                    let is_told = op
+                        .growth
+                        .as_ref()
+                        .is_some_and(|growth| frame.growth(op.position, op.stamp, growth));
+                    if !is_told {
+                        frame.op(op.position, op.stamp, &op.body);
+                    }
+                });
             }
         }
-        for (slot, relevance) in relevances.iter().enumerate() {
-            if *relevance == Relevance::Entered {
-                let body = whole[slot].get_or_insert_with(|| {
-                    let mut w = Writer::new();
-                    touched[slot].1.0.encode(&mut w);
-                    w.into_bytes()
-                });
+        for (body, relevance) in whole.iter().zip(&relevances) {
+            if let Some(body) = body
+                && *relevance == Relevance::Entered
+            {
                 frames.add(|frame| frame.stroke(body));
             }
         }
+        let sessions = Arc::<[SessionId]>::from(sessions);
         for frame in frames.finish() {
-            for &session in &sessions {
-                output.reliable(session, frame.clone());
-            }
+            output.reliable(sessions.clone(), frame);
         }
     }
 }
 
 /// Update frames of one area, cut at a size.
-struct Frames {
+struct Frames<'a> {
     tick: chalkboard_shared::Tick,
-    current: UpdatesWriter,
-    has_content: bool,
+    current: UpdatesWriter<'a>,
     done: Vec<Bytes>,
 }
 
-impl Frames {
-    fn add(&mut self, write: impl FnOnce(&mut UpdatesWriter)) {
+impl<'a> Frames<'a> {
+    fn add(&mut self, write: impl FnOnce(&mut UpdatesWriter<'a>)) {
         write(&mut self.current);
-        self.has_content = true;
         if self.current.len() >= UPDATES_BYTES_TARGET {
             let full = core::mem::replace(&mut self.current, UpdatesWriter::new(self.tick));
             self.done.push(full.finish());
-            self.has_content = false;
         }
     }
 
     fn finish(mut self) -> Vec<Bytes> {
-        if self.has_content {
+        if !self.current.is_empty() {
             self.done.push(self.current.finish());
         }
         self.done

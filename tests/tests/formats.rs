@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use chalkboard_shared::codec::Writer;
 use chalkboard_shared::cursor::{CursorState, CursorTool};
+use chalkboard_shared::growth::Growth;
 use chalkboard_shared::interest::Coverage;
 use chalkboard_shared::op::InkRun;
 use chalkboard_shared::presence::{
@@ -142,6 +143,13 @@ fn every_message() -> Vec<(&'static str, Bytes)> {
         };
         Update::Op(entry, None)
     };
+    let mut wet = Stroke::new(StrokeId(ID), Position(4), STYLE);
+    wet.push(ink().points());
+    let growth = Update::Growth {
+        position: Position(10),
+        stamp: Some(70_000),
+        growth: Growth::new(&wet, ID, ink().points()).expect("it grows"),
+    };
     let person = Participant {
         session: SessionId(3),
         actor: ActorId(4),
@@ -216,7 +224,7 @@ fn every_message() -> Vec<(&'static str, Bytes)> {
                 updates: every_op()
                     .into_iter()
                     .map(entry)
-                    .chain([Update::Stroke(Box::new(stroke()))])
+                    .chain([growth, Update::Stroke(Box::new(stroke()))])
                     .collect(),
             },
         ),

@@ -3,12 +3,12 @@
 use bitcode::{Decode, Encode};
 use bytes::Bytes;
 
+use super::updates::{self, Update};
 use super::{PersonChange, from_bitcode};
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::id::{ActorId, Position, SessionId, Tick};
 use crate::interest::Coverage;
-use crate::limits::{OPS_IN_FLIGHT_MAX, SERVER_FRAME_BYTES_MAX};
-use crate::op::OpEntry;
+use crate::limits::OPS_IN_FLIGHT_MAX;
 use crate::presence::{CrowdMap, CursorGroup, Pace};
 use crate::reason::{DisconnectReason, RejectReason};
 use crate::rights::{Rights, Secret};
@@ -19,7 +19,7 @@ const WELCOME: u8 = 16;
 const COVERAGE: u8 = 17;
 const CHUNK: u8 = 18;
 const COVERED: u8 = 19;
-const UPDATES: u8 = 20;
+pub(super) const UPDATES: u8 = 20;
 const ACK: u8 = 21;
 const DURABLE: u8 = 22;
 const PEOPLE: u8 = 23;
@@ -53,15 +53,6 @@ pub struct Welcome {
     pub answered: u32,
     /// The secret of a view link, for those who may edit.
     pub view_secret: Option<Secret>,
-}
-
-/// A change of what a session covers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Update {
-    /// An op was accepted; with the stamp that its sender has given it.
-    Op(OpEntry, Option<u32>),
-    /// A stroke came into the covered area, or back: here it is, whole.
-    Stroke(Box<Stroke>),
 }
 
 /// A message of the server.
@@ -131,22 +122,7 @@ impl ServerMessage {
                 }
             }
             Self::Covered => w.u8(COVERED),
-            Self::Updates { tick, updates } => {
-                let mut frame = UpdatesWriter::new(*tick);
-                for update in updates {
-                    match update {
-                        Update::Op(entry, stamp) => {
-                            frame.op(entry.position, *stamp, &entry.encode_body());
-                        }
-                        Update::Stroke(stroke) => {
-                            let mut body = Writer::new();
-                            stroke.encode(&mut body);
-                            frame.stroke(body.as_slice());
-                        }
-                    }
-                }
-                return frame.finish();
-            }
+            Self::Updates { tick, updates } => return updates::encode(*tick, updates),
             Self::Ack {
                 through,
                 position,
@@ -246,11 +222,7 @@ impl ServerMessage {
             }
             COVERED => Self::Covered,
             UPDATES => {
-                let tick = Tick(r.varint()?);
-                let mut updates = Vec::new();
-                while r.remaining() > 0 {
-                    updates.push(decode_update(&mut r)?);
-                }
+                let (tick, updates) = updates::decode(&mut r)?;
                 Self::Updates { tick, updates }
             }
             ACK => {
@@ -294,85 +266,12 @@ impl ServerMessage {
     }
 }
 
-const UPDATE_OP: u8 = 0;
-const UPDATE_STROKE: u8 = 1;
-const UPDATE_OP_STAMPED: u8 = 2;
-
-fn decode_update(r: &mut Reader) -> Result<Update, DecodeError> {
-    match r.u8()? {
-        kind @ (UPDATE_OP | UPDATE_OP_STAMPED) => {
-            let position = Position(r.varint()?);
-            let stamp = (kind == UPDATE_OP_STAMPED)
-                .then(|| Ok(u32::from_le_bytes([r.u8()?, r.u8()?, r.u8()?, r.u8()?])))
-                .transpose()?;
-            let entry = OpEntry::decode_body(position, r.slice(SERVER_FRAME_BYTES_MAX)?)?;
-            Ok(Update::Op(entry, stamp))
-        }
-        UPDATE_STROKE => {
-            let mut body = Reader::new(r.slice(SERVER_FRAME_BYTES_MAX)?);
-            let stroke = Stroke::decode(&mut body)?;
-            body.finish()?;
-            Ok(Update::Stroke(Box::new(stroke)))
-        }
-        other => Err(DecodeError::UnknownKind(other)),
-    }
-}
-
-/// Puts the updates of one tick together from bodies that were encoded once and are shared by all who need them.
-#[derive(Debug)]
-pub struct UpdatesWriter {
-    frame: Writer,
-}
-
-impl UpdatesWriter {
-    /// For the updates of a tick.
-    pub fn new(tick: Tick) -> Self {
-        let mut frame = Writer::new();
-        frame.u8(UPDATES);
-        frame.varint(tick.0);
-        Self { frame }
-    }
-
-    /// Adds an accepted op by its [`OpEntry::encode_body`], with its sender's stamp.
-    pub fn op(&mut self, position: Position, stamp: Option<u32>, body: &[u8]) {
-        self.frame.u8(match stamp {
-            None => UPDATE_OP,
-            Some(_) => UPDATE_OP_STAMPED,
-        });
-        self.frame.varint(position.0);
-        if let Some(stamp) = stamp {
-            self.frame.raw(&stamp.to_le_bytes());
-        }
-        self.frame.slice(body);
-    }
-
-    /// Adds a whole stroke by its [`Stroke::encode`].
-    pub fn stroke(&mut self, body: &[u8]) {
-        self.frame.u8(UPDATE_STROKE);
-        self.frame.slice(body);
-    }
-
-    /// Bytes so far.
-    pub fn len(&self) -> usize {
-        self.frame.len()
-    }
-
-    /// Never: the head is always there.
-    pub fn is_empty(&self) -> bool {
-        self.frame.is_empty()
-    }
-
-    /// The frame.
-    pub fn finish(self) -> Bytes {
-        self.frame.into_bytes()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::OpEntry;
     use crate::board_point::{BoardPoint, BoardRect};
     use crate::cursor::{CursorState, CursorTool};
     use crate::id::{OpId, StrokeId};
@@ -382,14 +281,14 @@ mod tests {
     use crate::stroke::{Nib, StrokeStyle};
     use crate::wire::{Participant, Profile};
 
-    fn stroke() -> Stroke {
+    fn wet_stroke() -> Stroke {
         let id = StrokeId(OpId {
             actor: ActorId(7),
             counter: 3,
         });
         let mut stroke = Stroke::new(
             id,
-            Position(9),
+            Position((1 << 40) - 500),
             StrokeStyle {
                 nib: Nib::Highlighter,
                 color: 0x123456,
@@ -401,6 +300,11 @@ mod tests {
             InkPoint::new(32, 16, 130),
             InkPoint::new(70, 30, 140),
         ]);
+        stroke
+    }
+
+    fn stroke() -> Stroke {
+        let mut stroke = wet_stroke();
         stroke.finish();
         stroke
     }
@@ -485,8 +389,16 @@ mod tests {
     proptest! {
         #[test]
         fn updates_survive(op in any_op(OpId { actor: ActorId(3), counter: 40 })) {
-            let entry = OpEntry { position: Position(1 << 40), id: OpId { actor: ActorId(3), counter: 40 }, op };
-            round_trip(&ServerMessage::Updates { tick: Tick(1), updates: vec![Update::Op(entry.clone(), None), Update::Op(entry, Some(70_000))] });
+            let entry = |position| OpEntry { position, id: OpId { actor: ActorId(3), counter: 40 }, op: op.clone() };
+            let grown = crate::growth::Growth::new(&wet_stroke(), OpId { actor: ActorId(7), counter: 9 }, &[InkPoint::new(90, 40, 3)]);
+            let growth = |position, stamp| Update::Growth { position, stamp, growth: grown.clone().expect("it grows") };
+            round_trip(&ServerMessage::Updates { tick: Tick(1), updates: vec![
+                growth(Position(1 << 40), None),
+                Update::Op(entry(Position((1 << 40) + 1)), None),
+                Update::Stroke(Box::new(stroke())),
+                Update::Op(entry(Position((1 << 40) + 30)), Some(70_000)),
+                growth(Position((1 << 40) + 31), Some(69_000)),
+            ] });
         }
 
         #[test]
