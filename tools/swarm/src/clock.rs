@@ -86,10 +86,13 @@ impl Alarm {
     pub(crate) fn new(clock: Clock) -> io::Result<Self> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
-        Ok(Self {
-            timer: AsyncFd::register(timer)?,
-            clock,
-        })
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe because a descriptor may be closed beneath it; this one is owned and \
+                      never taken out"
+        )]
+        let timer = AsyncFd::new(timer)?;
+        Ok(Self { timer, clock })
     }
 
     /// Waits until the clock shows this.

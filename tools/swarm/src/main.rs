@@ -10,7 +10,10 @@
 mod address;
 mod clock;
 mod counts;
+mod figures;
 mod join;
+mod load_process;
+mod own_server;
 mod pen;
 mod player;
 mod protocol;
@@ -36,6 +39,8 @@ struct Arguments {
 enum Command {
     /// A load that a harness commands: BENCH_T0 and BENCH_SPEC in the environment, JSON lines in and out
     Bench,
+    /// Measure the project's figures, a row each, against servers of its own
+    Figures(figures::FigureOptions),
 }
 
 fn main() -> ExitCode {
@@ -48,6 +53,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<()> {
     match command {
         Command::Bench => protocol::run(std::io::stdin().lock(), std::io::stdout().lock()),
+        Command::Figures(options) => figures::run(options),
     }
 }
 
