@@ -61,8 +61,10 @@ pub(crate) struct Window {
     pub(crate) got_cursor: u64,
     pub(crate) got_stroke: u64,
     pub(crate) latency: Times,
-    /// Newest tick that came, and on whose word.
+    /// Newest tick that came.
     pub(crate) tick: Option<u64>,
+    /// Clients whose connection is gone, since the beginning.
+    pub(crate) dead: u64,
 }
 
 impl Window {
@@ -73,6 +75,7 @@ impl Window {
             got_stroke: 0,
             latency: Times::new(),
             tick: None,
+            dead: 0,
         }
     }
 
@@ -83,6 +86,7 @@ impl Window {
         self.got_stroke += other.got_stroke;
         self.latency.add(&other.latency);
         self.tick = self.tick.max(other.tick);
+        self.dead += other.dead;
     }
 }
 

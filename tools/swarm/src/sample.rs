@@ -62,11 +62,6 @@ impl Reservoir {
         }
     }
 
-    /// How many were offered.
-    pub(crate) const fn offered(&self) -> u64 {
-        self.offered
-    }
-
     /// Begins anew.
     pub(crate) fn clear(&mut self) {
         self.kept.clear();

@@ -297,7 +297,8 @@ impl Clients {
                     let _ = answer.send(base.report(&shared, &players.borrow()));
                 }
                 Command::Window(answer) => {
-                    let window = shared.counts.borrow_mut().take_window();
+                    let mut window = shared.counts.borrow_mut().take_window();
+                    window.dead = shared.dead.get();
                     let players = players.borrow();
                     let observers = players.iter().filter(|player| player.role.is_observer);
                     let bytes = observers.map(|player| player.meter.received_bytes()).sum();
