@@ -5,8 +5,7 @@ use super::Moment;
 /// Lines between two heads: a terminal's height.
 const HEAD_EVERY: usize = 20;
 
-const HEAD: &str = "\
-     t  sessions     sent/s  delivered/s    p50    p90    p99     max  lost  tick/s  kB/s each  B/update  cores  CPU s/M     MB";
+const HEAD: &str = "     t  sessions     sent/s  delivered/s    p50    p90    p99     max  lost  tick/s  kB/s each  B/update  cores  CPU s/M     MB";
 
 /// Writes lines.
 #[derive(Debug, Default)]
