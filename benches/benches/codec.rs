@@ -7,8 +7,8 @@
 
 use std::hint::black_box;
 
-use chalkboard_benches::stroke_points;
 use chalkboard_shared::PackedInk;
+use chalkboard_shared::workload::stroke_points;
 use criterion::{Criterion, criterion_group, criterion_main};
 
 fn strokes(c: &mut Criterion) {

@@ -5,10 +5,11 @@
     reason = "sizes stand beside times in what a bench prints"
 )]
 
-use chalkboard_benches::{begin, join, pen, pointer, room};
+use chalkboard_benches::{join, room};
 use chalkboard_shared::cursor::{CursorState, CursorTool};
 use chalkboard_shared::op::InkRun;
-use chalkboard_shared::{ActorId, BoardPoint, Op, OpId, SessionId, StrokeId};
+use chalkboard_shared::workload::{Curve, begin};
+use chalkboard_shared::{ActorId, Op, OpId, SessionId, StrokeId};
 use chalkboard_simulation::{Input, Now};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 
@@ -28,8 +29,7 @@ fn moving(c: &mut Criterion) {
             b.iter(|| {
                 sequence += 1;
                 let cursor = |i| {
-                    let (x, y) = pointer(i, f64::from(sequence) / 60.0);
-                    let at = BoardPoint::new(x as i32 * 16, y as i32 * 16);
+                    let at = Curve::of(i).pointer(f64::from(sequence) / 60.0);
                     let cursor = CursorState {
                         at,
                         tool: CursorTool::Pen,
@@ -91,7 +91,9 @@ fn ink(c: &mut Criterion) {
                         } else {
                             Op::Extend {
                                 stroke,
-                                ink: InkRun::new(vec![pen(n, f64::from(counter + i) / 60.0)]),
+                                ink: InkRun::new(vec![
+                                    Curve::of(n).pen(f64::from(counter + i) / 60.0),
+                                ]),
                             }
                         }
                     });

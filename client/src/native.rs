@@ -17,8 +17,9 @@ use chalkboard_shared::DisconnectReason;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-pub use link::{Link, LinkError, LinkReceiver, LinkSender};
+pub use link::{Link, LinkError, LinkMeter, LinkReceiver, LinkSender};
 pub use trust::Trust;
+pub use web_transport::{DATAGRAM_RECEIVE_BYTES_MAX, SharedSocket};
 
 use crate::client::{Client, ClientOptions, Event};
 use driver::{Command, Driver, Waiter};

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::config::{Config, ServeArguments, merge, without_environment};
+use crate::bench;
+use crate::config::{Config, ConfigError, ServeArguments, merge, without_environment};
 use crate::server::{Server, StartError};
 use crate::telemetry;
 
@@ -96,7 +97,8 @@ pub fn run(
         }
     };
     let folder = std::env::current_dir().unwrap_or_default();
-    let config = merge(serve, environment, &folder).and_then(Config::from_options);
+    let environment: Vec<_> = environment.into_iter().collect();
+    let config = configure(serve, &environment, &folder);
     let config = match config {
         Ok(config) => config,
         Err(error) => return fail(BAD_CONFIG, &error),
@@ -108,6 +110,22 @@ pub fn run(
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Start(error @ StartError::Tls(_))) => fail(BAD_CONFIG, &error),
         Err(error) => fail(FAILURE, &error),
+    }
+}
+
+/// Puts together what the server is told to do.
+fn configure(
+    serve: ServeArguments,
+    environment: &[(OsString, OsString)],
+    folder: &std::path::Path,
+) -> Result<Config, ConfigError> {
+    let options = merge(serve, environment.iter().cloned(), folder)?;
+    let is_bench = options.bench == Some(true);
+    let config = Config::from_options(options)?;
+    if is_bench {
+        bench::configure(config, environment)
+    } else {
+        Ok(config)
     }
 }
 
@@ -198,6 +216,10 @@ fn announce(server: &Server, config: &Config) {
     use std::io::Write;
 
     println!("Chalkboard is ready: {}", server.url());
+    if let Some(fill) = config.bench {
+        println!("{}", bench::summary(config, fill));
+        println!("{}", bench::READY);
+    }
     // Nobody may be reading; the server serves all the same.
     let _ = std::io::stdout().flush();
     let quic: Vec<String> = server

@@ -20,6 +20,8 @@ use crate::origin::Origin;
 const SHARDS_MAX: u16 = 64;
 /// Threads that step rooms, at the most.
 const ROOM_THREADS_MAX: u16 = 256;
+/// New boards of one address at once: a class of pupils, each with one.
+const BOARDS_BURST: u32 = 60;
 /// Steps a second, at the most: beyond, no screen shows a difference.
 const TICK_HZ_MAX: u32 = 240;
 
@@ -50,10 +52,21 @@ pub struct Config {
     pub room_threads: u16,
     /// Steps a second of a room in use, 1 to 240.
     pub tick_hz: u32,
+    /// A board of the standard load is made and filled before anybody is let in.
+    pub bench: Option<BenchFill>,
+    /// New boards that one address may make at once, before it is held to one a second.
+    pub boards_burst: u32,
     /// Filter of log lines.
     pub log: String,
     /// Form of log lines.
     pub log_format: LogFormat,
+}
+
+/// What the board of the standard load holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BenchFill {
+    /// Strokes, up to `shared::limits::STROKES_PER_BOARD_MAX`.
+    pub strokes: u32,
 }
 
 /// Certificate and key of the operator, as PEM files.
@@ -128,6 +141,8 @@ impl Default for Config {
                 .unwrap_or(ROOM_THREADS_MAX)
                 .clamp(1, ROOM_THREADS_MAX),
             tick_hz: 60,
+            bench: None,
+            boards_burst: BOARDS_BURST,
             log: "info".to_owned(),
             log_format: LogFormat::default(),
         }
@@ -166,6 +181,8 @@ impl Config {
             shards: options.shards.unwrap_or(default.shards),
             room_threads: options.room_threads.unwrap_or(default.room_threads),
             tick_hz: options.tick_hz.unwrap_or(default.tick_hz),
+            bench: None,
+            boards_burst: default.boards_burst,
             log: options.log.unwrap_or(default.log),
             log_format: options.log_format.unwrap_or_default(),
         };

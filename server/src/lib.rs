@@ -7,10 +7,12 @@
 //! - In: [`command`], [`config`], then [`server`] starts and stops everything.
 //! - Connections: `shard` (QUIC) and `http` accept them, `transport` carries frames, `session` makes them
 //!   messages. `tls` and `certificate`, [`origin`], `access` and `token_bucket` say who may.
+//! - Measuring: `bench` fills the board of the standard load.
 //! - Rooms: `boards` loads them, `room_thread` steps them, [`storage`] keeps them.
 
 mod access;
 mod assets;
+mod bench;
 mod boards;
 mod certificate;
 pub mod command;

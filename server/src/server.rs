@@ -8,9 +8,12 @@ use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chalkboard_shared::DisconnectReason;
+use chalkboard_shared::workload::{BENCH_BOARD, BENCH_SECRET};
 use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, watch};
 
+use crate::bench;
 use crate::boards::{Boards, RoomIndex};
 use crate::config::Config;
 use crate::http::{self, Site};
@@ -28,8 +31,7 @@ use crate::token_bucket::AddressBuckets;
 const HTTP_THREADS: usize = 2;
 /// Threads that may block there: storage, files.
 const HTTP_BLOCKING_THREADS: usize = 16;
-/// New boards of one address at once, and a second.
-const CREATIONS_BURST: f64 = 60.0;
+/// New boards of one address a second, once it has used up what it may make at once.
 const CREATIONS_PER_SECOND: f64 = 1.0;
 /// How long sessions may take to end after they were told.
 const SESSIONS_WAIT: Duration = Duration::from_secs(3);
@@ -59,6 +61,8 @@ pub enum StartError {
     Random(#[source] getrandom::Error),
     #[error("QUIC can't be set up: {0}")]
     Quic(String),
+    #[error("the board to measure with can't be loaded: {0}; empty its folder (DIR)")]
+    BenchBoard(DisconnectReason),
 }
 
 impl From<ShardError> for StartError {
@@ -104,6 +108,9 @@ impl Server {
         let http_address = http.local_addr()?;
         let sockets = bind_shards(config, http_address.port())?;
         let (log, folder) = start_log(config, &index)?;
+        if let Some(fill) = config.bench {
+            bench::fill(&log.handle(), fill)?;
+        }
         let certificates = Arc::new(match operators {
             Some(certificates) => certificates,
             None => Certificates::of_own_making(folder.as_ref().map(DataFolder::certificates))?,
@@ -143,7 +150,11 @@ impl Server {
             counters: counters.clone(),
             certificates: certificates.clone(),
             shards: shards.iter().map(Shard::share).collect(),
-            creations: AddressBuckets::new(CREATIONS_BURST, CREATIONS_PER_SECOND, Instant::now()),
+            creations: AddressBuckets::new(
+                config.boards_burst.into(),
+                CREATIONS_PER_SECOND,
+                Instant::now(),
+            ),
             sockets: Arc::new(Semaphore::new(http::SOCKETS_MAX)),
             policy: http::page::content_security_policy(),
         });
@@ -157,6 +168,11 @@ impl Server {
             .thread_name("http")
             .enable_all()
             .build()?;
+        if config.bench.is_some() {
+            // The first client is to find the board loaded, as every later one does.
+            let loaded = runtime.block_on(boards.inspect(BENCH_BOARD, BENCH_SECRET));
+            loaded.map_err(StartError::BenchBoard)?;
+        }
         let (stopping, is_stopping) = watch::channel(false);
         runtime.spawn(async move {
             let router = http::router(site);

@@ -20,6 +20,8 @@ pub mod reason;
 pub mod rights;
 pub mod stroke;
 pub mod wire;
+#[cfg(feature = "workload")]
+pub mod workload;
 
 pub use board_point::{BoardPoint, BoardRect};
 pub use codec::DecodeError;

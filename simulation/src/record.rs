@@ -59,6 +59,14 @@ impl LogRecord {
         seal(w)
     }
 
+    /// Writes a record of whole entries, whose positions go on from the first's without gaps: for stores that are
+    /// filled from elsewhere than a room. No entries make a record that changes nothing.
+    pub fn encode_entries(tick: Tick, unix_ms: u64, entries: &[OpEntry]) -> Bytes {
+        let first = entries.first().map_or(Position(0), |entry| entry.position);
+        let bodies: Vec<Bytes> = entries.iter().map(OpEntry::encode_body).collect();
+        Self::encode(tick, unix_ms, first, bodies.iter())
+    }
+
     /// Reads a record.
     ///
     /// # Errors

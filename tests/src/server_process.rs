@@ -24,6 +24,8 @@ use http::{Answer, Request};
 
 /// Names the binary; `cargo xtask test` sets it.
 const BINARY_VARIABLE: &str = "CHALKBOARD_BIN";
+/// Names that of the load clients, likewise.
+const SWARM_VARIABLE: &str = "CHALKBOARD_SWARM";
 
 /// What the line that says that the server serves begins with.
 const READY: &str = "Chalkboard is ready: ";
@@ -36,7 +38,19 @@ const LOG_BYTES_MAX: usize = 1024 * 1024;
 /// # Panics
 /// When there is none.
 pub fn binary() -> PathBuf {
-    if let Some(path) = std::env::var_os(BINARY_VARIABLE).filter(|path| !path.is_empty()) {
+    program(BINARY_VARIABLE, "chalkboard", "chalkboard-server")
+}
+
+/// The binary of the load clients: the one that `CHALKBOARD_SWARM` names, else the one beside the running test.
+///
+/// # Panics
+/// When there is none.
+pub fn swarm_binary() -> PathBuf {
+    program(SWARM_VARIABLE, "chalkboard-swarm", "chalkboard-swarm")
+}
+
+fn program(variable: &str, name: &str, package: &str) -> PathBuf {
+    if let Some(path) = std::env::var_os(variable).filter(|path| !path.is_empty()) {
         return path.into();
     }
     let test = std::env::current_exe().expect("a test knows its own path");
@@ -45,16 +59,16 @@ pub fn binary() -> PathBuf {
         .parent()
         .and_then(Path::parent)
         .unwrap_or(Path::new("."));
-    let path = folder.join(format!("chalkboard{}", std::env::consts::EXE_SUFFIX));
+    let path = folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
     assert!(
         path.is_file(),
-        "there is no server at {}: run the tests by `cargo xtask test`, or build it first (cargo build -p chalkboard-server)",
+        "there is no {name} at {}: run the tests by `cargo xtask test`, or build it first (cargo build -p {package})",
         path.display()
     );
     path
 }
 
-/// A command that runs the server with nothing of this process's configuration.
+/// A command that runs one of them with nothing of this process's configuration.
 pub fn command(program: &Path) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {

@@ -12,5 +12,6 @@ mod seeing;
 mod serving;
 mod startup;
 mod surviving;
+mod swarming;
 mod tidy;
 mod transports;

@@ -5,6 +5,7 @@ use chalkboard_shared::DisconnectReason;
 use chalkboard_shared::wire::frame::FrameSizeError;
 
 use super::trust::Trust;
+use super::web_transport::SharedSocket;
 use super::{web_socket, web_transport};
 use crate::bridge::TransportKind;
 
@@ -85,6 +86,10 @@ pub struct LinkSender(Sending);
 #[derive(Debug)]
 pub struct LinkReceiver(Receiving);
 
+/// Counts of a connection, which is closed when its halves and meters are gone.
+#[derive(Debug, Clone)]
+pub struct LinkMeter(quinn::Connection);
+
 #[derive(Debug)]
 enum Sending {
     WebTransport(Box<web_transport::Sender>),
@@ -108,6 +113,22 @@ impl Link {
         trust: &Trust,
     ) -> Result<Self, LinkError> {
         let (sender, receiver) = web_transport::connect(url, origin, trust).await?;
+        Ok(Self {
+            sender: LinkSender(Sending::WebTransport(Box::new(sender))),
+            receiver: LinkReceiver(Receiving::WebTransport(Box::new(receiver))),
+        })
+    }
+
+    /// Connects by WebTransport over a socket that other links use as well.
+    ///
+    /// # Errors
+    /// The address is wrong, or the server can't be reached or trusted.
+    pub async fn web_transport_on(
+        socket: &SharedSocket,
+        url: &str,
+        origin: Option<&str>,
+    ) -> Result<Self, LinkError> {
+        let (sender, receiver) = web_transport::connect_on(socket, url, origin).await?;
         Ok(Self {
             sender: LinkSender(Sending::WebTransport(Box::new(sender))),
             receiver: LinkReceiver(Receiving::WebTransport(Box::new(receiver))),
@@ -175,9 +196,35 @@ impl Link {
         self.sender.close(code, reason).await;
     }
 
+    /// Something that tells what the connection has received, while halves of it are elsewhere. `None` for a
+    /// WebSocket: the system keeps its counts to itself.
+    pub fn meter(&self) -> Option<LinkMeter> {
+        match &self.sender.0 {
+            Sending::WebTransport(sender) => Some(LinkMeter(sender.connection().clone())),
+            Sending::WebSocket(_) => None,
+        }
+    }
+
     /// Both halves, for tasks of their own.
     pub fn split(self) -> (LinkSender, LinkReceiver) {
         (self.sender, self.receiver)
+    }
+}
+
+impl LinkMeter {
+    /// Bytes of all UDP packets that came, QUIC's overhead included; those of IP and UDP are not.
+    pub fn received_bytes(&self) -> u64 {
+        self.0.stats().udp_rx.bytes
+    }
+
+    /// UDP packets that came.
+    pub fn received_packets(&self) -> u64 {
+        self.0.stats().udp_rx.datagrams
+    }
+
+    /// The connection is no more.
+    pub fn is_closed(&self) -> bool {
+        self.0.close_reason().is_some()
     }
 }
 
@@ -228,6 +275,19 @@ impl LinkSender {
 }
 
 impl LinkReceiver {
+    /// Takes what is next on the stream (a WebSocket: the next message) and drops it unread, and answers how many bytes
+    /// that were. Datagrams are not even taken: newer ones take the place of older ones. For clients that only load a
+    /// server.
+    ///
+    /// # Errors
+    /// The link is no more.
+    pub async fn drain(&mut self) -> Result<usize, LinkError> {
+        match &mut self.0 {
+            Receiving::WebTransport(receiver) => receiver.drain().await,
+            Receiving::WebSocket(receiver) => receiver.recv().await.map(|frame| frame.len()),
+        }
+    }
+
     /// The next frame, from the stream or a datagram. A call that is dropped loses nothing.
     ///
     /// # Errors

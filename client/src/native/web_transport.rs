@@ -1,6 +1,6 @@
 //! A link over WebTransport: one bidirectional stream of framed messages, and datagrams.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,14 +20,15 @@ use super::trust::Trust;
 /// Bytes read at once.
 const READ_BYTES_MAX: usize = 64 * 1024;
 
-/// Datagrams that wait to be read; older ones give way. A keyframe's worth of deltas.
-const DATAGRAM_RECEIVE_BYTES_MAX: usize = 256 * 1024;
+/// Bytes of datagrams that wait to be read; older ones give way. A keyframe's worth of deltas.
+pub const DATAGRAM_RECEIVE_BYTES_MAX: usize = 256 * 1024;
 
 /// How long a close may take to be told to the server.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct Sender {
+    connection: quinn::Connection,
     session: Session,
     stream: SendStream,
 }
@@ -42,32 +43,96 @@ pub(super) struct Receiver {
     buffer: Vec<u8>,
 }
 
+/// A UDP socket that many links share, as programs with thousands of clients need it. Ordinary programs don't.
+///
+/// Everything but the socket is a link's own: handshake, keys, congestion control. TLS sessions are not resumed, so that
+/// each link costs the server what a stranger costs.
+#[derive(Debug, Clone)]
+pub struct SharedSocket {
+    endpoint: quinn::Endpoint,
+    config: quinn::ClientConfig,
+}
+
+impl SharedSocket {
+    /// Binds a socket on any port of `local`, which must be of the server's address family. Must be called on a tokio
+    /// runtime with I/O and time, on which the links then live. `datagram_bytes_max` bounds the datagrams of a link that
+    /// wait to be read; older ones give way. [`DATAGRAM_RECEIVE_BYTES_MAX`] is what a link of its own has.
+    ///
+    /// # Errors
+    /// No socket is to be had, or TLS refuses its configuration.
+    pub fn bind(
+        local: IpAddr,
+        trust: &Trust,
+        datagram_bytes_max: usize,
+    ) -> Result<Self, LinkError> {
+        let mut tls = trust.config(&[ALPN.as_bytes()])?;
+        tls.resumption = rustls::client::Resumption::disabled();
+        Ok(Self {
+            endpoint: quinn::Endpoint::client((local, 0).into()).map_err(LinkError::connect)?,
+            config: configure(tls, datagram_bytes_max)?,
+        })
+    }
+}
+
 pub(super) async fn connect(
     url: &str,
     origin: Option<&str>,
     trust: &Trust,
 ) -> Result<(Sender, Receiver), LinkError> {
-    let address = || LinkError::Address(url.to_owned());
-    let target = url::Url::parse(url).map_err(|_| address())?;
-    let host = target.host().ok_or_else(address)?.to_owned();
-    let port = target.port_or_known_default().ok_or_else(address)?;
-    let (remote, name) = resolve(host, port).await?;
-    let mut request = ConnectRequest::new(target);
-    if let Some(origin) = origin {
-        let value = HeaderValue::from_str(origin).map_err(|_| address())?;
-        request = request.with_header(HeaderName::from_static("origin"), value);
-    }
+    let (target, remote, name) = locate(url).await?;
     let local: SocketAddr = if remote.is_ipv4() {
         (Ipv4Addr::UNSPECIFIED, 0).into()
     } else {
         (Ipv6Addr::UNSPECIFIED, 0).into()
     };
-    let endpoint = quinn::Endpoint::client(local).map_err(LinkError::connect)?;
-    let connecting = endpoint
-        .connect_with(configure(trust)?, remote, &name)
+    let socket = SharedSocket {
+        endpoint: quinn::Endpoint::client(local).map_err(LinkError::connect)?,
+        config: configure(
+            trust.config(&[ALPN.as_bytes()])?,
+            DATAGRAM_RECEIVE_BYTES_MAX,
+        )?,
+    };
+    open(&socket, target, remote, &name, origin).await
+}
+
+pub(super) async fn connect_on(
+    socket: &SharedSocket,
+    url: &str,
+    origin: Option<&str>,
+) -> Result<(Sender, Receiver), LinkError> {
+    let (target, remote, name) = locate(url).await?;
+    open(socket, target, remote, &name, origin).await
+}
+
+/// What an address names: itself, where that is, and the name that the certificate must bear.
+async fn locate(url: &str) -> Result<(url::Url, SocketAddr, String), LinkError> {
+    let address = || LinkError::Address(url.to_owned());
+    let target = url::Url::parse(url).map_err(|_| address())?;
+    let host = target.host().ok_or_else(address)?.to_owned();
+    let port = target.port_or_known_default().ok_or_else(address)?;
+    let (remote, name) = resolve(host, port).await?;
+    Ok((target, remote, name))
+}
+
+async fn open(
+    socket: &SharedSocket,
+    target: url::Url,
+    remote: SocketAddr,
+    name: &str,
+    origin: Option<&str>,
+) -> Result<(Sender, Receiver), LinkError> {
+    let mut request = ConnectRequest::new(target.clone());
+    if let Some(origin) = origin {
+        let value =
+            HeaderValue::from_str(origin).map_err(|_| LinkError::Address(target.to_string()))?;
+        request = request.with_header(HeaderName::from_static("origin"), value);
+    }
+    let connecting = socket
+        .endpoint
+        .connect_with(socket.config.clone(), remote, name)
         .map_err(LinkError::connect)?;
     let connection = connecting.await.map_err(LinkError::connect)?;
-    let session = Session::connect(connection, request)
+    let session = Session::connect(connection.clone(), request)
         .await
         .map_err(LinkError::connect)?;
     let (send, recv) = session.open_bi().await.map_err(|e| session_error(&e))?;
@@ -79,6 +144,7 @@ pub(super) async fn connect(
         buffer: vec![0; READ_BYTES_MAX],
     };
     let sender = Sender {
+        connection,
         session,
         stream: send,
     };
@@ -101,14 +167,16 @@ async fn resolve(host: url::Host<String>, port: u16) -> Result<(SocketAddr, Stri
     }
 }
 
-fn configure(trust: &Trust) -> Result<quinn::ClientConfig, LinkError> {
-    let tls = trust.config(&[ALPN.as_bytes()])?;
+fn configure(
+    tls: rustls::ClientConfig,
+    datagram_bytes_max: usize,
+) -> Result<quinn::ClientConfig, LinkError> {
     let crypto = QuicClientConfig::try_from(tls).map_err(LinkError::tls)?;
     let mut transport = quinn::TransportConfig::default();
     // The server opens no streams but HTTP/3's own.
     transport.max_concurrent_bidi_streams(4u8.into());
     transport.max_concurrent_uni_streams(8u8.into());
-    transport.datagram_receive_buffer_size(Some(DATAGRAM_RECEIVE_BYTES_MAX));
+    transport.datagram_receive_buffer_size(Some(datagram_bytes_max));
     let mut config = quinn::ClientConfig::new(Arc::new(crypto));
     config.transport_config(Arc::new(transport));
     Ok(config)
@@ -139,6 +207,10 @@ impl Sender {
         }
     }
 
+    pub(super) fn connection(&self) -> &quinn::Connection {
+        &self.connection
+    }
+
     pub(super) async fn close(mut self, code: u32, reason: &str) {
         // What was written still goes out; the stream's end tells the server that nothing follows.
         let _ = self.stream.finish();
@@ -156,6 +228,16 @@ impl Sender {
 }
 
 impl Receiver {
+    /// Takes what is next on the stream and drops it; datagrams stay where they are.
+    pub(super) async fn drain(&mut self) -> Result<usize, LinkError> {
+        match self.stream.read_chunk(READ_BYTES_MAX, true).await {
+            Ok(Some(chunk)) => Ok(chunk.bytes.len()),
+            Ok(None) => Err(LinkError::Broken("the stream ended".to_owned())),
+            Err(ReadError::SessionError(error)) => Err(session_error(&error)),
+            Err(error) => Err(LinkError::broken(error)),
+        }
+    }
+
     pub(super) async fn recv(&mut self) -> Result<Bytes, LinkError> {
         loop {
             if let Some(frame) = self.decoder.next_frame()? {

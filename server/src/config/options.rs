@@ -151,6 +151,22 @@ pub(crate) struct Options {
     )]
     pub(crate) tick_hz: Option<u32>,
 
+    /// Serve the standard load of the load clients: a board under a known link, filled beforehand, and a line READY on
+    /// standard output. The environment says PORT (TCP, and UDP from there on), SEED (strokes to fill the board with)
+    /// and DIR (folder to keep it in; empty: memory), and these count more than the options of that kind. Not for
+    /// people: whoever knows the project knows the link. [default: false]
+    #[arg(
+        long,
+        env = "CHALKBOARD_BENCH",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        value_parser = clap::builder::BoolishValueParser::new(),
+        help_heading = "Measuring"
+    )]
+    pub(crate) bench: Option<bool>,
+
     /// What is logged, on standard error: a level (error, warn, info, debug, trace), or levels by module, such as
     /// info,chalkboard_server=debug. [default: info]
     #[arg(
@@ -199,6 +215,7 @@ impl Options {
             shards: self.shards.or(other.shards),
             room_threads: self.room_threads.or(other.room_threads),
             tick_hz: self.tick_hz.or(other.tick_hz),
+            bench: self.bench.or(other.bench),
             log: self.log.or(other.log),
             log_format: self.log_format.or(other.log_format),
         }

@@ -15,9 +15,10 @@ use super::suggestion::closest;
 const PREFIX: &str = "CHALKBOARD_";
 
 /// Variables of the project's own tools: they may be set around a server and mean nothing to it.
-const TOOL_VARIABLES: [&str; 3] = [
+const TOOL_VARIABLES: [&str; 4] = [
     "CHALKBOARD_BIN",
     "CHALKBOARD_CHROMIUM",
+    "CHALKBOARD_SWARM",
     "CHALKBOARD_WEB_DIST",
 ];
 

@@ -22,6 +22,9 @@ pub(crate) use report::Report;
 /// Names the server's binary for the tests.
 const SERVER_VARIABLE: &str = "CHALKBOARD_BIN";
 
+/// Names the load clients' binary for the tests.
+const SWARM_VARIABLE: &str = "CHALKBOARD_SWARM";
+
 /// Longest line that is looked at; what tests print beyond that is shown, but not understood.
 const LINE_BYTES_MAX: usize = 64 * 1024;
 
@@ -58,6 +61,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[OsString]) -> Result<(Repo
     cargo.args(["build", "--workspace", "--all-targets"]);
     let artifacts = compile::compile(&mut cargo, &step, Messages::Streamed)?;
     let server = compile::program(&artifacts, "chalkboard")?;
+    let swarm = compile::program(&artifacts, "chalkboard-swarm")?;
     steps.push(step.done("all targets built"));
 
     let mut kinds: Vec<&[&str]> = vec![&["--lib", "--bins", "--tests", "--examples"], &["--doc"]];
@@ -66,7 +70,11 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[OsString]) -> Result<(Repo
     }
     let step = Step::start_streaming("tests");
     let mut report = Report::default();
-    let environment = Environment { server, chromium };
+    let environment = Environment {
+        server,
+        swarm,
+        chromium,
+    };
     for kind in kinds {
         let mut cargo = workspace.cargo();
         cargo
@@ -84,6 +92,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[OsString]) -> Result<(Repo
 /// What the tests are told about their surroundings.
 struct Environment {
     server: PathBuf,
+    swarm: PathBuf,
     chromium: PathBuf,
 }
 
@@ -91,6 +100,7 @@ impl Environment {
     fn give(&self, command: &mut Command) {
         command
             .env(SERVER_VARIABLE, &self.server)
+            .env(SWARM_VARIABLE, &self.swarm)
             .env(chromium::VARIABLE, &self.chromium);
     }
 }
