@@ -7,10 +7,10 @@
 
 use std::hint::black_box;
 
-use chalkboard_benches::pointer;
 use chalkboard_shared::codec::{Reader, Writer};
 use chalkboard_shared::cursor::{CursorState, CursorTool};
 use chalkboard_shared::presence::{CursorGroup, CursorSample, PresenceCell};
+use chalkboard_shared::workload::Curve;
 use chalkboard_shared::{BoardPoint, SessionId};
 use criterion::{Criterion, criterion_group, criterion_main};
 
@@ -22,9 +22,8 @@ const TICKS: u32 = 5;
 /// A cursor of the load as it was sent last at a moment: 20 times a second, each with its own phase.
 fn sent(i: u32, time_ms: u32) -> CursorSample {
     let made_ms = time_ms - (time_ms + i * 7) % 50;
-    let (x, y) = pointer(i, f64::from(made_ms) / 1000.0);
     let cursor = CursorState {
-        at: BoardPoint::new(x as i32 * 16, y as i32 * 16),
+        at: Curve::of(i).pointer(f64::from(made_ms) / 1000.0),
         tool: CursorTool::Pen,
         pressed: false,
     };

@@ -1,6 +1,7 @@
 //! What a thread of the load counts, and how the threads' counts add up to a report.
 
 use chalkboard_client::client::{Arrival, ArrivalKind};
+use chalkboard_shared::presence::Pace;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
@@ -61,8 +62,8 @@ pub(crate) struct Window {
     pub(crate) got_cursor: u64,
     pub(crate) got_stroke: u64,
     pub(crate) latency: Times,
-    /// Newest tick that came.
-    pub(crate) tick: Option<u64>,
+    /// The pace that the room has told.
+    pub(crate) pace: Option<Pace>,
     /// Clients whose connection is gone, since the beginning.
     pub(crate) dead: u64,
 }
@@ -74,7 +75,7 @@ impl Window {
             got_cursor: 0,
             got_stroke: 0,
             latency: Times::new(),
-            tick: None,
+            pace: None,
             dead: 0,
         }
     }
@@ -85,7 +86,7 @@ impl Window {
         self.got_cursor += other.got_cursor;
         self.got_stroke += other.got_stroke;
         self.latency.add(&other.latency);
-        self.tick = self.tick.max(other.tick);
+        self.pace = self.pace.or(other.pace);
         self.dead += other.dead;
     }
 }
@@ -166,14 +167,18 @@ impl Counts {
         self.window.latency.record(us);
     }
 
-    /// The room was at this tick.
-    pub(crate) fn ticked(&mut self, tick: u64) {
-        self.window.tick = self.window.tick.max(Some(tick));
+    /// The room goes at this pace.
+    pub(crate) const fn paced(&mut self, pace: Option<Pace>) {
+        self.window.pace = pace;
     }
 
     /// What was counted since the last call, for the live table.
     pub(crate) fn take_window(&mut self) -> Window {
-        std::mem::replace(&mut self.window, Window::new())
+        let pace = self.window.pace;
+        let window = std::mem::replace(&mut self.window, Window::new());
+        // It holds until another is told.
+        self.window.pace = pace;
+        window
     }
 }
 
@@ -243,6 +248,8 @@ impl Report {
 
 #[cfg(test)]
 mod tests {
+    use chalkboard_shared::presence::PresenceStage;
+
     use super::*;
     use crate::clock::stamp;
 
@@ -285,11 +292,16 @@ mod tests {
     fn marking_zeroes_and_windows_go_on() {
         let mut counts = Counts::new(0);
         counts.sent(true, 5, 1);
-        counts.ticked(7);
+        let pace = Some(Pace {
+            tick_us: 16_667,
+            presence: PresenceStage::Slow,
+        });
+        counts.paced(pace);
         counts.mark();
         assert_eq!(counts.sent_cursor, 0);
         let window = counts.take_window();
-        assert_eq!((window.sent, window.tick), (5, Some(7)));
-        assert_eq!(counts.take_window().sent, 0);
+        assert_eq!((window.sent, window.pace), (5, pace));
+        let window = counts.take_window();
+        assert_eq!((window.sent, window.pace), (0, pace));
     }
 }

@@ -32,6 +32,8 @@ const LOADED_WAIT: Duration = Duration::from_secs(120);
 /// What waits to be sent by a client's task; beyond that the server takes nothing, and what is due is not sent.
 const WAITING_MAX: usize = 256;
 
+const NS_PER_MS: i64 = 1_000_000;
+
 /// How often an observer's timers are looked at.
 const OBSERVER_TICK: Duration = Duration::from_millis(500);
 
@@ -51,8 +53,6 @@ pub(crate) struct Role {
     pub(crate) part: Part,
     pub(crate) view: BoardRect,
     pub(crate) is_observer: bool,
-    /// Looks at the room's ticks, which costs decoding twice.
-    pub(crate) watches_ticks: bool,
 }
 
 /// A client that has joined.
@@ -84,7 +84,8 @@ struct Outgoing {
 
 #[derive(Debug)]
 enum Action {
-    Cursor(CursorState),
+    /// Where it is, and since when on the clock, in milliseconds.
+    Cursor(CursorState, f64),
     Ink(Vec<Batch>),
 }
 
@@ -103,7 +104,7 @@ impl Player {
         let way = if role.is_observer {
             let client = timeout(LOADED_WAIT, open_observer(role, link, shared.clock)).await??;
             let (actions, inbox) = mpsc::channel(WAITING_MAX);
-            tokio::task::spawn_local(observe(client, role, inbox, shared.clone()));
+            tokio::task::spawn_local(observe(client, inbox, shared.clone()));
             Way::Observer(actions, pen)
         } else {
             let (sender, receiver) = timeout(WELCOME_WAIT, open_thin(role, link)).await??;
@@ -125,8 +126,11 @@ impl Player {
         })
     }
 
-    /// Moves the cursor to where it is at `t` seconds.
-    pub(crate) fn point(&mut self, t: f64, now_ns: i64) {
+    /// Moves the cursor to where it is at this moment of the schedule. That moment, to the millisecond as ordinary
+    /// clients tell it, is also its stamp: what the load itself is late counts as latency.
+    pub(crate) fn point(&mut self, due_ns: i64) {
+        let due_ms = due_ns / NS_PER_MS;
+        let t = due_ms as f64 / 1000.0;
         let cursor = CursorState {
             at: self.curve.pointer(t),
             tool: CursorTool::Pen,
@@ -136,7 +140,7 @@ impl Player {
         let frame = || {
             ClientMessage::Cursor {
                 sequence: self.sequence,
-                stamp: Some(stamp(now_ns)),
+                stamp: Some(stamp(due_ms * NS_PER_MS)),
                 cursor,
             }
             .encode()
@@ -153,7 +157,7 @@ impl Player {
                 });
             }
             Way::Observer(actions, _) => {
-                let _ = actions.try_send(Action::Cursor(cursor));
+                let _ = actions.try_send(Action::Cursor(cursor, due_ms as f64));
             }
         }
     }
@@ -320,13 +324,8 @@ async fn open_observer(role: Role, link: Link, clock: Clock) -> Result<Observer>
     Ok(observer)
 }
 
-async fn observe(
-    mut observer: Observer,
-    role: Role,
-    mut actions: mpsc::Receiver<Action>,
-    shared: Rc<Shared>,
-) {
-    let ended = watch(&mut observer, role, &mut actions, &shared).await;
+async fn observe(mut observer: Observer, mut actions: mpsc::Receiver<Action>, shared: Rc<Shared>) {
+    let ended = watch(&mut observer, &mut actions, &shared).await;
     if ended.is_err() {
         shared.dead.set(shared.dead.get() + 1);
     }
@@ -334,7 +333,6 @@ async fn observe(
 
 async fn watch(
     observer: &mut Observer,
-    role: Role,
     actions: &mut mpsc::Receiver<Action>,
     shared: &Shared,
 ) -> Result<()> {
@@ -343,13 +341,7 @@ async fn watch(
     loop {
         tokio::select! {
             frame = observer.link.recv() => {
-                let frame = frame?;
-                if role.watches_ticks
-                    && let Ok(ServerMessage::Updates { tick, .. }) = ServerMessage::decode(frame.clone())
-                {
-                    shared.counts.borrow_mut().ticked(tick.0);
-                }
-                observer.take(frame)?;
+                observer.take(frame?)?;
                 let arrivals = observer.client.take_arrivals();
                 if !arrivals.is_empty() {
                     let now_ns = shared.clock.now_ns();
@@ -360,7 +352,7 @@ async fn watch(
                 }
             }
             action = actions.recv() => match action {
-                Some(Action::Cursor(cursor)) => observer.client.set_cursor(shared.clock.now_ms(), cursor),
+                Some(Action::Cursor(cursor, moved_ms)) => observer.client.set_cursor(moved_ms, cursor),
                 Some(Action::Ink(batches)) => {
                     observer.client.tick(shared.clock.now_ms());
                     for batch in batches {
@@ -375,6 +367,7 @@ async fn watch(
             _ = ticks.tick() => {
                 observer.client.tick(shared.clock.now_ms());
                 observer.check()?;
+                shared.counts.borrow_mut().paced(observer.client.pace());
             }
         }
         observer.transmit().await?;

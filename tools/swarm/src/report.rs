@@ -97,11 +97,18 @@ pub(crate) fn page(ending: &Ending, moments: &[Moment], latencies_ms: &[f32]) ->
         Plot::new("Server", "cores in use")
             .line(Line::new("cores", 'a', over(moments, |m| m.server_cores)))
             .draw(),
+        Plot::new("Pace of the room", "ticks a second; it follows the load")
+            .line(Line::new("ticks", 'b', over(moments, |m| m.tick_hz)))
+            .draw(),
         Plot::new(
-            "How the server gives way",
-            "ticks a second; it slows down under load",
+            "Degradation of presence",
+            "0 every move, 1 slow, 2 sparse, 3 crowds only",
         )
-        .line(Line::new("ticks", 'b', over(moments, |m| m.tick_hz)))
+        .line(Line::new(
+            "stage",
+            'd',
+            over(moments, |m| m.presence_stage.map(f64::from)),
+        ))
         .draw(),
         Plot::new("Cursor updates left out", "% of nominal")
             .line(Line::new(
@@ -221,6 +228,7 @@ mod tests {
             }),
             cursor_loss: 0.01,
             tick_hz: Some(60.0),
+            presence_stage: Some(0),
             client_bytes_hz: 5000.0,
             bytes_per_update: Some(2.75),
             server_cores: Some(0.2),
@@ -244,7 +252,7 @@ mod tests {
         };
         let ending = Ending::new("workshop", &spec, &report, 0.4, &moments);
         let page = page(&ending, &moments, &report.lat_ms);
-        assert_eq!(page.matches("<figure>").count(), 8);
+        assert_eq!(page.matches("<figure>").count(), 9);
         assert_eq!(page.matches("<svg").count(), page.matches("</svg>").count());
         for absent in [
             "http://", "https://", "src=", "<script", "@import", "url(", "NaN", "inf",

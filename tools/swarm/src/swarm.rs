@@ -202,7 +202,6 @@ fn roles<'a>(spec: &'a Spec, rooms: &'a [BoardLink]) -> impl Iterator<Item = Rol
             View::Screen => screen(client),
         },
         is_observer: at < spec.observers.len(),
-        watches_ticks: at == 0,
     })
 }
 
@@ -450,7 +449,7 @@ fn act(player: &mut Player, due: Due, is_cursor: bool, hz: f64, now_ns: i64, sha
     let at_s = |k: u32| due.at_ns as f64 / 1e9 + f64::from(k) / hz;
     let sent = if is_cursor {
         // Of several that are due only the newest place is worth telling.
-        player.point(at_s(due.count - 1), now_ns);
+        player.point(due.at_ns + (f64::from(due.count - 1) / hz * 1e9) as i64);
         1
     } else if player.draw((0..due.count).map(at_s), now_ns) {
         due.count

@@ -26,8 +26,10 @@ pub(crate) struct Moment {
     pub(crate) latency_ms: Option<Percentiles>,
     /// Cursor updates that did not come, of those that should have, 0 to 1.
     pub(crate) cursor_loss: f64,
-    /// Ticks of the room a second, by what came.
+    /// Ticks of the room a second, as it tells.
     pub(crate) tick_hz: Option<f64>,
+    /// How much of presence it tells: 0 everything, up to 3 where only crowds are shown.
+    pub(crate) presence_stage: Option<u8>,
     /// Bytes that one client receives a second (UDP payload).
     pub(crate) client_bytes_hz: f64,
     /// The same per update; `None` where nothing came.
@@ -50,7 +52,6 @@ pub(crate) struct Watch {
     last: Instant,
     last_bytes: Option<u64>,
     last_cpu_s: Option<f64>,
-    last_tick: Option<u64>,
 }
 
 impl Watch {
@@ -64,7 +65,6 @@ impl Watch {
             last: now,
             last_bytes: None,
             last_cpu_s: server.map(OwnServer::cpu_s).transpose()?,
-            last_tick: None,
         })
     }
 
@@ -85,8 +85,6 @@ impl Watch {
             .last_bytes
             .replace(observer_bytes)
             .map_or(0, |last| observer_bytes.saturating_sub(last)) as f64;
-        let ticks = window.tick.zip(self.last_tick);
-        self.last_tick = window.tick.or(self.last_tick);
         let got = (window.got_cursor + window.got_stroke) as f64;
         let delivered = got / self.observers * self.n;
         let nominal = self.nominal_cursor_hz * self.observers * seconds;
@@ -107,7 +105,8 @@ impl Watch {
             } else {
                 0.0
             },
-            tick_hz: ticks.map(|(now, last)| now.saturating_sub(last) as f64 / seconds),
+            tick_hz: window.pace.map(|pace| 1e6 / f64::from(pace.tick_us.max(1))),
+            presence_stage: window.pace.map(|pace| pace.presence as u8),
             client_bytes_hz: bytes / self.observers / seconds,
             bytes_per_update: (got > 0.0 && bytes > 0.0).then(|| bytes / got),
             server_cores: used.map(|used| used / seconds),
@@ -220,6 +219,8 @@ impl Ending {
 
 #[cfg(test)]
 mod tests {
+    use chalkboard_shared::presence::{Pace, PresenceStage};
+
     use super::*;
 
     #[test]
@@ -232,13 +233,19 @@ mod tests {
         let mut watch = Watch::begin(&spec, None).expect("nothing to ask");
         let mut window = Window::new();
         window.got_cursor = 100;
-        window.tick = Some(100);
+        window.pace = Some(Pace {
+            tick_us: 50_000,
+            presence: PresenceStage::Sparse,
+        });
         window.dead = 1;
         watch.moment(&window, 500, None).expect("nothing to ask");
         let moment = watch.moment(&window, 900, None).expect("nothing to ask");
         assert_eq!(moment.sessions, 49);
         assert_eq!(moment.bytes_per_update, Some(4.0));
-        assert_eq!(moment.tick_hz, Some(0.0));
+        assert_eq!(
+            (moment.tick_hz, moment.presence_stage),
+            (Some(20.0), Some(2))
+        );
         assert_eq!(moment.server_cores, None);
         assert_eq!(moment.latency_ms, None);
         assert!(moment.delivered_hz > 0.0);

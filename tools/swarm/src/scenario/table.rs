@@ -5,7 +5,7 @@ use super::Moment;
 /// Lines between two heads: a terminal's height.
 const HEAD_EVERY: usize = 20;
 
-const HEAD: &str = "     t  sessions     sent/s  delivered/s    p50    p90    p99     max  lost  tick/s  kB/s each  B/update  cores  CPU s/M     MB";
+const HEAD: &str = "     t  sessions     sent/s  delivered/s    p50    p90    p99     max  lost  tick/s stage  kB/s each  B/update  cores  CPU s/M     MB";
 
 /// Writes lines.
 #[derive(Debug, Default)]
@@ -30,7 +30,7 @@ fn line(moment: &Moment) -> String {
     let latency = moment.latency_ms;
     let ms = |of: Option<f64>| optional(of, 1);
     format!(
-        "{:>6.0} {:>9} {:>10.0} {:>12.0} {:>6} {:>6} {:>6} {:>7} {:>4.0}% {:>7} {:>10.1} {:>9} {:>6} {:>8} {:>6}",
+        "{:>6.0} {:>9} {:>10.0} {:>12.0} {:>6} {:>6} {:>6} {:>7} {:>4.0}% {:>7} {:>5} {:>10.1} {:>9} {:>6} {:>8} {:>6}",
         moment.at_s,
         moment.sessions,
         moment.sent_hz,
@@ -41,6 +41,7 @@ fn line(moment: &Moment) -> String {
         ms(latency.map(|of| of.max)),
         100.0 * moment.cursor_loss,
         optional(moment.tick_hz, 0),
+        optional(moment.presence_stage.map(f64::from), 0),
         moment.client_bytes_hz / 1000.0,
         optional(moment.bytes_per_update, 2),
         optional(moment.server_cores, 2),
@@ -76,6 +77,7 @@ pub(super) mod tests {
             }),
             cursor_loss: 0.02,
             tick_hz: Some(30.0),
+            presence_stage: Some(1),
             client_bytes_hz: 61_000.0,
             bytes_per_update: None,
             server_cores: Some(0.93),
@@ -89,6 +91,7 @@ pub(super) mod tests {
         for (name, value) in [
             ("p99", "31.4"),
             ("tick/s", "30"),
+            ("stage", "1"),
             ("CPU s/M", "0.042"),
             ("lost", "2%"),
         ] {
