@@ -21,7 +21,7 @@ const STYLE: &str = "\
 font:15px/1.5 system-ui,-apple-system,'Segoe UI',Roboto,sans-serif;font-variant-numeric:tabular-nums}\
 main{max-width:1080px;margin:0 auto;padding:40px 24px 64px}h1{font-size:28px;line-height:1.2;margin:0 0 4px;letter-spacing:-.01em}\
 p.lead{margin:0 0 28px;color:var(--soft)}\
-.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:12px;margin:0 0 20px}\
+.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(128px,1fr));gap:12px;margin:0 0 20px}\
 .tile,figure{background:var(--card);border:1px solid var(--rule);border-radius:12px}\
 .tile{padding:14px 16px}.tile b{display:block;font-size:22px;font-weight:600;letter-spacing:-.01em}\
 .tile span{color:var(--soft);font-size:13px}\
