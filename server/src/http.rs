@@ -1,12 +1,13 @@
 //! HTTP: the router, and what all its answers have in common.
 //!
-//! Page and assets in [`page`], the API in [`boards`], [`connect`] and [`health`], its errors in [`problem`], sockets
+//! Page and assets in [`page`], the API in [`boards`], [`connect`], [`health`] and [`metrics`], its errors in [`problem`], sockets
 //! and TLS in [`listener`]. The API is small on purpose: everything about a live board goes over a session.
 
 pub(crate) mod boards;
 pub(crate) mod connect;
 pub(crate) mod health;
 pub(crate) mod listener;
+pub(crate) mod metrics;
 pub(crate) mod page;
 pub(crate) mod problem;
 
@@ -59,6 +60,7 @@ pub(crate) fn router(site: Arc<Site>) -> Router {
         .route("/b/{id}", get(page::index))
         .route("/assets/{*path}", get(page::asset))
         .route("/healthz", get(health::health))
+        .route("/metrics", get(metrics::metrics))
         .route("/api/v1/boards", post(boards::create))
         .route("/api/v1/boards/{id}", get(boards::inspect))
         .route("/api/v1/boards/{id}/connect", get(connect::connect))

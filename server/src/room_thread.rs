@@ -1,10 +1,11 @@
-//! A room thread: steps many rooms, each when it has something to do and no more often than once a tick.
+//! A room thread: steps many rooms, each when it has something to do and no more often than its [`pacing`] says.
 //!
 //! The thread sleeps until a room's bell rings ([`Wake`]) or a tick is due. An idle room's first input is acted on at
 //! once; after that its steps are a tick apart. What a room does in a step is [`hosted_room`]'s; a room that panics is
 //! closed and the others go on.
 
 mod hosted_room;
+mod pacing;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -14,6 +15,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use chalkboard_shared::BoardId;
+use chalkboard_shared::presence::PresenceStage;
 use chalkboard_shared::reason::DisconnectReason;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
@@ -23,6 +25,7 @@ use crate::boards::{ROOMS_MAX, RoomIndex};
 use crate::storage::LogHandle;
 use crate::telemetry::{Counters, ShortBoard};
 use hosted_room::Stepped;
+use pacing::{Observation, Pacing};
 
 /// Places in a thread's queue: every room rings once and is opened once at the most.
 const WAKES_MAX: usize = 2 * ROOMS_MAX + 1;
@@ -121,10 +124,38 @@ struct Rooms {
 
 struct Scheduled {
     room: HostedRoom,
+    pacing: Pacing,
     /// When it is to be stepped; `None` until something comes in.
     due: Option<Instant>,
     /// When the last step was due.
     stepped: Option<Instant>,
+}
+
+impl Scheduled {
+    /// Draws conclusions from a step.
+    fn observe(&mut self, late: Duration, busy: Duration, counters: &Counters) {
+        counters.timings.tick.record(busy);
+        counters.timings.tick_late.record(late);
+        let before = self.pacing.stage();
+        let seen = Observation {
+            sessions: self.room.session_count(),
+            late: late + self.room.sending_delay(),
+            busy,
+        };
+        if let Some(pace) = self.pacing.observe(seen) {
+            counters.pace_changes.increment();
+            counters.timings.stages.leave(before);
+            counters.timings.stages.enter(pace.presence);
+            self.room.set_pace(pace);
+            tracing::info!(
+                board = %ShortBoard(self.room.door().board()),
+                sessions = seen.sessions,
+                tick_ms = pace.tick_us / 1000,
+                presence = ?pace.presence,
+                "a room has changed its pace"
+            );
+        }
+    }
 }
 
 impl Rooms {
@@ -184,11 +215,13 @@ impl Rooms {
                     board,
                     Scheduled {
                         room: *room,
+                        pacing: Pacing::new(self.tick.as_micros() as u32),
                         due: None,
                         stepped: None,
                     },
                 );
                 debug_assert!(before.is_none(), "the index lets a board be loaded once");
+                self.counters.timings.stages.enter(PresenceStage::Full);
                 self.schedule(board, Instant::now());
             }
             Wake::Stop => return true,
@@ -203,7 +236,7 @@ impl Rooms {
         {
             let due = scheduled
                 .stepped
-                .map_or(now, |stepped| now.max(stepped + self.tick));
+                .map_or(now, |stepped| now.max(stepped + scheduled.pacing.tick()));
             scheduled.due = Some(due);
             self.due.push(Reverse((due, board)));
         }
@@ -222,9 +255,17 @@ impl Rooms {
                 continue;
             }
             scheduled.due = None;
+            let begun = Instant::now();
+            let late = begun - due;
             // Steps keep their distance without drifting, but a late one is not made up for.
-            scheduled.stepped = Some(if now - due < self.tick { due } else { now });
-            match step(&mut scheduled.room, &self.counters) {
+            scheduled.stepped = Some(if late < scheduled.pacing.tick() {
+                due
+            } else {
+                begun
+            });
+            let stepped = step(&mut scheduled.room, &self.counters);
+            scheduled.observe(late, begun.elapsed(), &self.counters);
+            match stepped {
                 Stepped::Idle => {}
                 Stepped::Busy | Stepped::Stalled => self.schedule(board, now),
                 Stepped::Failed(reason) => self.close(board, reason),
@@ -267,6 +308,8 @@ impl Rooms {
     /// From here on the board may be loaded again: what has come in since is turned away and tries again there.
     fn forget(&mut self, board: BoardId) {
         if let Some(scheduled) = self.rooms.remove(&board) {
+            let stage = scheduled.pacing.stage();
+            self.counters.timings.stages.leave(stage);
             self.index.forget(scheduled.room.door());
         }
     }

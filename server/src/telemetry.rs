@@ -1,15 +1,19 @@
-//! Telemetry: log lines on standard error, and counters.
+//! Telemetry: log lines on standard error, counters and timings.
 //!
 //! Log fields: `board` is the first eight characters of its id, `session` the room's number, `peer` an address. Secrets,
 //! keys, names and ink are never logged.
+
+pub(crate) mod histogram;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use chalkboard_shared::BoardId;
+use chalkboard_shared::presence::PresenceStage;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, LogFormat};
+use histogram::Histogram;
 
 /// What others log about hostile or broken peers at a level of their own is one level too loud for us.
 const QUIETED: &str =
@@ -68,6 +72,7 @@ macro_rules! counters {
         #[derive(Debug, Default)]
         pub(crate) struct Counters {
             $($(#[$doc])* pub(crate) $name: Counter,)*
+            pub(crate) timings: Timings,
         }
 
         impl Counters {
@@ -114,6 +119,51 @@ counters! {
     datagrams_ignored,
     /// Datagrams not sent because the connection was behind.
     datagrams_skipped,
+    /// Times that a room changed its pace.
+    pace_changes,
+}
+
+/// How long things take, and how far rooms have had to thin out what they tell.
+#[derive(Debug, Default)]
+pub(crate) struct Timings {
+    /// Of a room's step.
+    pub(crate) tick: Histogram,
+    /// From when a step was planned to when it began.
+    pub(crate) tick_late: Histogram,
+    /// Rooms by what they tell of presence.
+    pub(crate) stages: Stages,
+}
+
+/// Rooms by stage.
+#[derive(Debug, Default)]
+pub(crate) struct Stages([AtomicU64; PresenceStage::ALL.len()]);
+
+impl Stages {
+    /// A room is in a stage, until [`Stages::leave`].
+    pub(crate) fn enter(&self, stage: PresenceStage) {
+        self.0[stage as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A room has left a stage that it was in.
+    pub(crate) fn leave(&self, stage: PresenceStage) {
+        self.0[stage as usize].fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Names and rooms.
+    pub(crate) fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        let name = |stage| match stage {
+            PresenceStage::Full => "full",
+            PresenceStage::Slow => "slow",
+            PresenceStage::Sparse => "sparse",
+            PresenceStage::Crowd => "crowd",
+        };
+        PresenceStage::ALL.iter().map(move |&stage| {
+            (
+                name(stage),
+                self.0[stage as usize].load(Ordering::Relaxed),
+            )
+        })
+    }
 }
 
 /// A number that only goes up.

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use chalkboard_shared::presence::Pace;
 use chalkboard_shared::reason::DisconnectReason;
 use chalkboard_shared::{Position, SessionId};
 use chalkboard_simulation::{Input, Join, Now, Room};
@@ -91,6 +92,16 @@ impl HostedRoom {
 
     pub(crate) fn door(&self) -> &Arc<RoomDoor> {
         &self.door
+    }
+
+    /// Sessions in it.
+    pub(super) fn session_count(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// From the next step on it goes at this pace.
+    pub(super) fn set_pace(&mut self, pace: Pace) {
+        self.own_inputs.push(Input::Pace(pace));
     }
 
     /// Makes a step, unless the log is behind.
