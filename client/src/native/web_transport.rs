@@ -172,14 +172,20 @@ fn configure(
     datagram_bytes_max: usize,
 ) -> Result<quinn::ClientConfig, LinkError> {
     let crypto = QuicClientConfig::try_from(tls).map_err(LinkError::tls)?;
+    let mut config = quinn::ClientConfig::new(Arc::new(crypto));
+    config.transport_config(Arc::new(transport_config(datagram_bytes_max)));
+    Ok(config)
+}
+
+/// How a connection of a native client behaves; so many bytes of datagrams may wait to be read.
+pub fn transport_config(datagram_bytes_max: usize) -> quinn::TransportConfig {
     let mut transport = quinn::TransportConfig::default();
     // The server opens no streams but HTTP/3's own.
-    transport.max_concurrent_bidi_streams(4u8.into());
-    transport.max_concurrent_uni_streams(8u8.into());
-    transport.datagram_receive_buffer_size(Some(datagram_bytes_max));
-    let mut config = quinn::ClientConfig::new(Arc::new(crypto));
-    config.transport_config(Arc::new(transport));
-    Ok(config)
+    transport
+        .max_concurrent_bidi_streams(4u8.into())
+        .max_concurrent_uni_streams(8u8.into())
+        .datagram_receive_buffer_size(Some(datagram_bytes_max));
+    transport
 }
 
 impl Sender {
