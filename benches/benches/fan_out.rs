@@ -45,7 +45,9 @@ struct Extent {
     cases: &'static [(usize, usize)],
     /// Sessions that do nothing.
     idle: usize,
-    /// How long a case is measured.
+    /// How often a case is measured; the median counts.
+    windows: usize,
+    /// How long each time.
     span: Duration,
     /// Packets of the floor.
     floor_packets: u32,
@@ -54,12 +56,14 @@ struct Extent {
 const FULL: Extent = Extent {
     cases: &[(100, 30), (100, 100), (400, 40), (400, 400)],
     idle: 2000,
-    span: Duration::from_secs(5),
-    floor_packets: 100_000,
+    windows: 5,
+    span: Duration::from_secs(2),
+    floor_packets: 20_000,
 };
 const SMALL: Extent = Extent {
     cases: &[(4, 2)],
     idle: 4,
+    windows: 1,
     span: Duration::from_millis(300),
     floor_packets: 500,
 };
@@ -186,6 +190,18 @@ struct Traffic {
     acks_in: u64,
 }
 
+impl Traffic {
+    fn since(&self, before: &Self) -> Self {
+        Self {
+            datagrams: self.datagrams - before.datagrams,
+            packets_in: self.packets_in - before.packets_in,
+            bytes_in: self.bytes_in - before.bytes_in,
+            packets_out: self.packets_out - before.packets_out,
+            acks_in: self.acks_in - before.acks_in,
+        }
+    }
+}
+
 impl Crowd {
     fn traffic(&self) -> Traffic {
         let mut sum = Traffic::default();
@@ -296,7 +312,11 @@ async fn move_about(session: Session, number: usize) {
             tool: CursorTool::Pen,
             pressed: false,
         };
-        let message = ClientMessage::Cursor { sequence, cursor };
+        let message = ClientMessage::Cursor {
+            sequence,
+            stamp: None,
+            cursor,
+        };
         if session.send_datagram(message.encode()).is_err() {
             return;
         }
@@ -306,34 +326,78 @@ async fn move_about(session: Session, number: usize) {
 async fn fan_out(extent: &Extent, sessions: usize, movers: usize) {
     let scene = Scene::set(sessions).await;
     let crowd = scene.fill(sessions, movers).await;
-    tokio::time::sleep(extent.span / 2).await;
-    let (before, cpu_before) = (crowd.traffic(), scene.server.thread_seconds("shard-"));
-    let room_before = scene.server.thread_seconds("rooms-");
-    let begin = Instant::now();
     tokio::time::sleep(extent.span).await;
-    let seconds = begin.elapsed().as_secs_f64();
-    let (after, cpu_after) = (crowd.traffic(), scene.server.thread_seconds("shard-"));
-    let room_after = scene.server.thread_seconds("rooms-");
-    let datagrams = after.datagrams - before.datagrams;
-    assert!(datagrams > 0, "cursors arrive as datagrams");
-    let cpu_us = (cpu_after - cpu_before) * 1e6 / datagrams as f64;
-    let room_us = (room_after - room_before) * 1e6 / datagrams as f64;
-    let packets = (after.packets_in - before.packets_in) as f64 / datagrams as f64;
-    let bytes = (after.bytes_in - before.bytes_in) as f64 / datagrams as f64;
-    let back = (after.packets_out - before.packets_out) as f64 / datagrams as f64;
-    let acks = (after.acks_in - before.acks_in) as f64 / datagrams as f64;
-    let payload = (bytes / packets) as usize - PACKET_HEAD_BYTES;
-    let floor_us = floor(payload, extent.floor_packets);
+    let mut windows = Vec::new();
+    for _ in 0..extent.windows {
+        windows.push(window(extent, &scene, &crowd).await);
+    }
+    windows.sort_by(|a, b| a.ratio().total_cmp(&b.ratio()));
+    let Window {
+        shard_us,
+        room_us,
+        floor_us,
+        per_second,
+        traffic,
+        payload,
+    } = windows[windows.len() / 2];
+    let ratio = shard_us / floor_us;
+    let each = |count: u64| count as f64 / traffic.datagrams as f64;
     say(&format!(
-        "{sessions} sessions, {movers} moving, {TICK_HZ} Hz: {:.2} x the floor ({cpu_us:.2} us of the shard's thread a \
-         datagram; floor {floor_us:.2} us for {payload} B); {:.0} datagrams/s, {packets:.2} packets out and {back:.2} in a \
-         datagram, {acks:.2} of them with an acknowledgement of ours; room's thread {room_us:.2} us a datagram",
-        cpu_us / floor_us,
-        datagrams as f64 / seconds,
+        "{sessions} sessions, {movers} moving, {TICK_HZ} Hz: {ratio:.2} x the floor ({:.2} to {:.2}; {shard_us:.2} us of the \
+         shard's thread a datagram, floor {floor_us:.2} us for {payload} B); {per_second:.0} datagrams/s, with each \
+         {:.2} packets out, {:.2} in, {:.2} acknowledgements out; room's thread {room_us:.2} us a datagram",
+        windows[0].ratio(),
+        windows[windows.len() - 1].ratio(),
+        each(traffic.packets_in),
+        each(traffic.packets_out),
+        each(traffic.acks_in),
     ));
 }
 
-/// Seconds of CPU time, in microseconds a packet, of sealing and sending this many bytes.
+/// What one stretch of time has shown.
+#[derive(Clone, Copy)]
+struct Window {
+    shard_us: f64,
+    room_us: f64,
+    floor_us: f64,
+    per_second: f64,
+    traffic: Traffic,
+    payload: usize,
+}
+
+impl Window {
+    fn ratio(&self) -> f64 {
+        self.shard_us / self.floor_us
+    }
+}
+
+/// Measures server and floor, one right after the other, since a machine's speed is not the same all the time.
+async fn window(extent: &Extent, scene: &Scene, crowd: &Crowd) -> Window {
+    let shard = || scene.server.thread_seconds("shard-");
+    let room = || scene.server.thread_seconds("rooms-");
+    let (before, shard_before, room_before) = (crowd.traffic(), shard(), room());
+    let begin = Instant::now();
+    tokio::time::sleep(extent.span).await;
+    let seconds = begin.elapsed().as_secs_f64();
+    let (after, shard_after, room_after) = (crowd.traffic(), shard(), room());
+    let traffic = after.since(&before);
+    assert!(traffic.datagrams > 0, "cursors arrive as datagrams");
+    let datagrams = traffic.datagrams as f64;
+    let payload = (traffic.bytes_in / traffic.packets_in.max(1)) as usize;
+    let payload = payload.saturating_sub(PACKET_HEAD_BYTES);
+    let packets = extent.floor_packets;
+    let floored = tokio::task::spawn_blocking(move || floor(payload, packets)).await;
+    Window {
+        shard_us: (shard_after - shard_before) * 1e6 / datagrams,
+        room_us: (room_after - room_before) * 1e6 / datagrams,
+        floor_us: floored.expect("the floor is measured"),
+        per_second: datagrams / seconds,
+        traffic,
+        payload,
+    }
+}
+
+/// Microseconds of CPU time of sealing and sending a packet of this many bytes.
 fn floor(payload: usize, packets: u32) -> f64 {
     let sink = UdpSocket::bind(("127.0.0.1", 0)).expect("a UDP port");
     sink.set_read_timeout(Some(Duration::from_millis(200)))

@@ -17,7 +17,6 @@ use quinn_proto::{Connection as Quic, Event, StreamEvent, StreamId};
 use web_transport_proto::ConnectRequest;
 use web_transport_proto::http::{StatusCode, header};
 
-use super::deadlines::Armed;
 use super::mailbox::{Answer, ConnectionKey, ShardHandle};
 use super::outgoing::{Full, Outgoing, Stopped};
 use crate::outlet::Outlet;
@@ -39,6 +38,13 @@ const LEAVE_ROUND_TRIPS: u32 = 3;
 const LEAVE_WAIT_MIN: Duration = Duration::from_millis(100);
 /// Frames taken off the stream in one go; then it is others' turn.
 const FRAMES_PER_TURN: usize = 64;
+
+/// How late QUIC's timers may come up on a connection that sends little: then the next tick's packet usually carries the
+/// acknowledgement that would have been sent alone, and the peer's own acknowledgement comes before we ask for it.
+const SLACK: Duration = Duration::from_millis(10);
+/// Packets in one pass from which on a connection sends much, and how soon its timers must come up for it to go on so.
+const BULK_PACKETS: usize = 4;
+const BULK_TIMER_MAX: Duration = Duration::from_millis(20);
 
 /// What all connections of a shard share.
 #[derive(Debug)]
@@ -67,17 +73,27 @@ pub(super) enum Stage {
     Closed,
 }
 
+/// Something from a room for a connection.
+#[derive(Debug)]
+pub(super) enum Letter {
+    /// A frame that must arrive.
+    Frame(Bytes),
+    /// A frame that may be lost.
+    Fragment(Bytes),
+    /// The session ends.
+    Close(DisconnectReason),
+}
+
 /// A connection.
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) quic: Quic,
     pub(super) key: ConnectionKey,
     pub(super) peer: SocketAddr,
-    pub(super) armed: Armed,
-    /// It is among those that are looked at in this pass.
-    pub(super) is_touched: bool,
     stage: Stage,
     deadline: Option<Instant>,
+    /// It sends so much that QUIC spreads it out.
+    is_bulky: bool,
     web: WebTransport,
     outgoing: Outgoing,
     decoder: FrameDecoder,
@@ -96,10 +112,9 @@ impl Connection {
             peer: quic.remote_address(),
             quic,
             key,
-            armed: Armed::default(),
-            is_touched: false,
             stage: Stage::Handshake,
             deadline: Some(now + HANDSHAKE_WAIT),
+            is_bulky: false,
             web: WebTransport::new(now),
             outgoing: Outgoing::default(),
             decoder: FrameDecoder::new(CLIENT_FRAME_BYTES_MAX),
@@ -125,9 +140,15 @@ impl Connection {
         self.is_readable && matches!(self.stage, Stage::Hello | Stage::Joined)
     }
 
-    /// When it is to be looked at again if nothing happens before.
-    pub(super) fn deadline(&mut self) -> Option<Instant> {
+    /// When it is to be looked at again if nothing happens before; this time it has sent so many packets.
+    pub(super) fn deadline(&mut self, packets: usize, now: Instant) -> Option<Instant> {
         let quic = self.quic.poll_timeout();
+        // Only who sends much is held up to spread it out, and must go on in time.
+        let is_near = quic.is_some_and(|at| at < now + BULK_TIMER_MAX);
+        self.is_bulky = packets >= BULK_PACKETS || (self.is_bulky && is_near);
+        let is_punctual = self.is_bulky || self.stage != Stage::Joined;
+        let slack = if is_punctual { Duration::ZERO } else { SLACK };
+        let quic = quic.map(|at| at + slack);
         match (quic, self.deadline) {
             (Some(quic), Some(own)) => Some(quic.min(own)),
             (quic, own) => quic.or(own),
@@ -135,7 +156,7 @@ impl Connection {
     }
 
     /// Lets what is due happen.
-    pub(super) fn come_up(&mut self, context: &Context, now: Instant) {
+    fn come_up(&mut self, context: &Context, now: Instant) {
         if self.quic.poll_timeout().is_some_and(|at| at <= now) {
             self.quic.handle_timeout(now);
         }
@@ -157,20 +178,25 @@ impl Connection {
         }
     }
 
-    /// A frame from the room.
-    pub(super) fn post(&mut self, frame: &Bytes, reliable: bool, context: &Context, now: Instant) {
+    /// Something from the room.
+    pub(super) fn post(&mut self, letter: Letter, context: &Context, now: Instant) {
         if !matches!(self.stage, Stage::Joining | Stage::Joined) {
             return;
         }
         let counters = &context.reception.counters;
-        if !reliable {
-            self.outgoing
-                .push_fragment(frame, &mut self.quic, &self.web, counters);
-        } else if self.outgoing.push(frame) == Err(Full) {
-            tracing::debug!(peer = %self.peer, "a session reads too slowly");
-            counters.sessions_too_slow.increment();
-            self.outgoing.clear();
-            self.end(DisconnectReason::TooSlow, now);
+        match letter {
+            Letter::Fragment(frame) => {
+                self.outgoing
+                    .push_fragment(&frame, &mut self.quic, &self.web, counters);
+            }
+            Letter::Frame(frame) if self.outgoing.push(&frame) == Err(Full) => {
+                tracing::debug!(peer = %self.peer, "a session reads too slowly");
+                counters.sessions_too_slow.increment();
+                self.outgoing.clear();
+                self.end(DisconnectReason::TooSlow, now);
+            }
+            Letter::Frame(_) => {}
+            Letter::Close(reason) => self.end(reason, now),
         }
     }
 
@@ -221,6 +247,7 @@ impl Connection {
 
     /// Deals with everything that has happened since the last time, and hands QUIC what is to be sent.
     pub(super) fn drive(&mut self, context: &Context, now: Instant) {
+        self.come_up(context, now);
         while let Some(event) = self.quic.poll() {
             self.react(event, context, now);
         }

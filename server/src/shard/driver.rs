@@ -12,8 +12,8 @@ use mio::{Events, Interest, Poll, Token};
 use quinn_proto::{ConnectionEvent, ConnectionHandle, DatagramEvent, Endpoint, Incoming};
 
 use super::admission::{Admission, Verdict};
-use super::connection::{Connection, Context, Stage};
-use super::deadlines::Deadlines;
+use super::connection::{Connection, Context, Letter, Stage};
+use super::deadlines::{Armed, Deadlines};
 use super::mailbox::{ConnectionKey, Delivery, Mailbox};
 use super::socket::{Packet, Socket};
 
@@ -31,6 +31,19 @@ const STOP_WAIT: Duration = Duration::from_secs(3);
 /// How long their connections may take after that.
 const STOP_IDLE_WAIT: Duration = Duration::from_secs(1);
 
+/// A place for a connection.
+#[derive(Default)]
+struct Slot {
+    /// Of the connection that is there, or was.
+    generation: u32,
+    is_taken: bool,
+    /// It is among those that are looked at in this pass.
+    is_touched: bool,
+    /// What its room has for it in this pass.
+    letters: Vec<Letter>,
+    armed: Armed,
+}
+
 /// The loop's state.
 pub(super) struct Driver {
     poll: Poll,
@@ -40,6 +53,8 @@ pub(super) struct Driver {
     context: Context,
     admission: Admission,
     connections: Vec<Option<Box<Connection>>>,
+    /// What can be said of those places without looking at the connection, which is large and rarely in the cache.
+    slots: Vec<Slot>,
     generations: u32,
     deadlines: Deadlines,
     /// Connections to be looked at in this pass.
@@ -77,6 +92,7 @@ impl Driver {
             context,
             admission,
             connections: Vec::new(),
+            slots: Vec::new(),
             generations: 0,
             deadlines: Deadlines::default(),
             touched: Vec::new(),
@@ -149,21 +165,19 @@ impl Driver {
     fn pass(&mut self, now: Instant) {
         self.receive(now);
         self.mailbox.answer_bell();
-        self.take_answers(now);
-        self.take_deliveries(now);
-        while let Some(slot) = self.deadlines.pop(now) {
-            if let Some(connection) = self.connections[slot as usize].as_deref_mut() {
-                connection.armed.came_up();
-                connection.come_up(&self.context, now);
-            }
-            self.touch(slot);
-        }
-        for slot in std::mem::take(&mut self.stalled) {
-            self.touch(slot);
-        }
         if self.is_send_blocked || !self.socket.send_kept() {
+            // What rooms have waits where it is bounded.
             self.is_send_blocked = true;
             return;
+        }
+        self.take_answers(now);
+        self.take_deliveries();
+        while let Some(slot) = self.deadlines.pop(now) {
+            self.slots[slot as usize].armed.came_up();
+            self.touch(slot);
+        }
+        while let Some(slot) = self.stalled.pop() {
+            self.touch(slot);
         }
         let touched = std::mem::take(&mut self.touched);
         let mut left = touched.iter();
@@ -263,6 +277,7 @@ impl Driver {
     fn settle_in(&mut self, handle: ConnectionHandle, quic: quinn_proto::Connection, now: Instant) {
         if self.connections.len() <= handle.0 {
             self.connections.resize_with(handle.0 + 1, || None);
+            self.slots.resize_with(handle.0 + 1, Slot::default);
         }
         self.generations = self.generations.wrapping_add(1);
         let key = ConnectionKey {
@@ -270,59 +285,85 @@ impl Driver {
             generation: self.generations,
         };
         self.connections[handle.0] = Some(Box::new(Connection::new(quic, key, now)));
+        self.slots[handle.0] = Slot {
+            generation: key.generation,
+            is_taken: true,
+            ..Slot::default()
+        };
         self.touch(key.slot);
     }
 
     fn take_answers(&mut self, now: Instant) {
         while let Ok(answer) = self.mailbox.answers.try_recv() {
-            if let Some(connection) = find(&mut self.connections, answer.key) {
+            let slot = answer.key.slot as usize;
+            if self.slots[slot].generation == answer.key.generation
+                && let Some(connection) = self.connections[slot].as_deref_mut()
+            {
                 connection.answered(answer.joined, now);
                 self.touch(answer.key.slot);
             }
         }
     }
 
-    fn take_deliveries(&mut self, now: Instant) {
+    fn take_deliveries(&mut self) {
         // As many as wait now: who puts in more meanwhile does not keep the others from being sent.
         for _ in 0..self.mailbox.deliveries.len() {
             let Ok(delivery) = self.mailbox.deliveries.try_recv() else {
                 return;
             };
-            self.deliver(&delivery, now);
+            self.deliver(&delivery);
         }
     }
 
-    fn deliver(&mut self, delivery: &Delivery, now: Instant) {
+    /// Lays out what is for each connection.
+    fn deliver(&mut self, delivery: &Delivery) {
         for parcel in &delivery.parcels {
             for &key in parcel.to.as_slice() {
-                if let Some(connection) = find(&mut self.connections, key) {
-                    connection.post(&parcel.frame, parcel.reliable, &self.context, now);
-                    touch(&mut self.touched, connection);
-                }
+                let frame = parcel.frame.clone();
+                self.lay(
+                    key,
+                    if parcel.reliable {
+                        Letter::Frame(frame)
+                    } else {
+                        Letter::Fragment(frame)
+                    },
+                );
             }
         }
         for &(key, reason) in &delivery.closes {
-            if let Some(connection) = find(&mut self.connections, key) {
-                connection.end(reason, now);
-                touch(&mut self.touched, connection);
-            }
+            self.lay(key, Letter::Close(reason));
+        }
+    }
+
+    fn lay(&mut self, key: ConnectionKey, letter: Letter) {
+        let slot = &mut self.slots[key.slot as usize];
+        // Another's by now, or nobody's.
+        if slot.generation == key.generation && slot.is_taken {
+            slot.letters.push(letter);
+            self.touch(key.slot);
         }
     }
 
     fn touch(&mut self, slot: u32) {
-        if let Some(connection) = self.connections[slot as usize].as_deref_mut() {
-            touch(&mut self.touched, connection);
+        let place = &mut self.slots[slot as usize];
+        if place.is_taken && !place.is_touched {
+            place.is_touched = true;
+            self.touched.push(slot);
         }
     }
 
     /// Lets a connection deal with what has happened to it, and sends what it has to send.
     fn drive(&mut self, slot: u32, now: Instant) {
+        let place = &mut self.slots[slot as usize];
+        place.is_touched = false;
         let Some(connection) = self.connections[slot as usize].as_deref_mut() else {
             return;
         };
-        connection.is_touched = false;
         let handle = ConnectionHandle(slot as usize);
         let before = connection.stage();
+        for letter in place.letters.drain(..) {
+            connection.post(letter, &self.context, now);
+        }
         connection.drive(&self.context, now);
         let mut is_drained = false;
         while let Some(event) = connection.quic.poll_endpoint_events() {
@@ -339,67 +380,55 @@ impl Driver {
             self.admission.leave(connection.peer.ip());
         }
         if is_drained {
-            self.deadlines.clear(slot, &mut connection.armed);
+            self.deadlines.clear(slot, &mut place.armed);
+            place.is_taken = false;
+            place.letters = Vec::new();
             self.connections[slot as usize] = None;
             return;
         }
         let segments = self.socket.segments_max();
-        let mut sends = 0;
-        loop {
-            if sends == SENDS_PER_PASS {
-                touch(&mut self.touched, connection);
-                break;
-            }
+        let mut packets = 0;
+        let mut is_cut_short = true;
+        for _ in 0..SENDS_PER_PASS {
             self.buffer.clear();
-            let Some(transmit) = connection
+            let transmit = connection
                 .quic
-                .poll_transmit(now, segments, &mut self.buffer)
-            else {
+                .poll_transmit(now, segments, &mut self.buffer);
+            let Some(transmit) = transmit else {
+                is_cut_short = false;
                 break;
             };
-            sends += 1;
+            let segment = transmit.segment_size.unwrap_or(transmit.size).max(1);
+            packets += transmit.size.div_ceil(segment);
             if !self.socket.send(&transmit, &self.buffer) {
                 self.is_send_blocked = true;
-                touch(&mut self.touched, connection);
                 break;
             }
         }
+        let deadline = connection.deadline(packets, now);
+        self.deadlines.set(slot, &mut place.armed, deadline);
         if connection.is_stalled() {
             self.stalled.push(slot);
-        } else if connection.has_more() {
-            touch(&mut self.touched, connection);
+        } else if is_cut_short || connection.has_more() {
+            self.touch(slot);
         }
-        let deadline = connection.deadline();
-        self.deadlines.set(slot, &mut connection.armed, deadline);
     }
 
     fn close_all(&mut self, now: Instant) {
-        for connection in self.connections.iter_mut().flatten() {
-            if connection.stage() != Stage::Closed {
-                if connection.stage() == Stage::Handshake {
-                    self.admission.settle();
-                }
-                self.admission.leave(connection.peer.ip());
-                connection.stop(DisconnectReason::Stopping, now);
-                touch(&mut self.touched, connection);
+        for slot in 0..self.connections.len() {
+            let Some(connection) = self.connections[slot].as_deref_mut() else {
+                continue;
+            };
+            if connection.stage() == Stage::Closed {
+                continue;
             }
+            if connection.stage() == Stage::Handshake {
+                self.admission.settle();
+            }
+            self.admission.leave(connection.peer.ip());
+            connection.stop(DisconnectReason::Stopping, now);
+            self.touch(slot as u32);
         }
-    }
-}
-
-/// A connection that still is the one that was meant.
-fn find(
-    connections: &mut [Option<Box<Connection>>],
-    key: ConnectionKey,
-) -> Option<&mut Connection> {
-    let connection = connections.get_mut(key.slot as usize)?.as_deref_mut()?;
-    (connection.key == key).then_some(connection)
-}
-
-fn touch(touched: &mut Vec<u32>, connection: &mut Connection) {
-    if !connection.is_touched {
-        connection.is_touched = true;
-        touched.push(connection.key.slot);
     }
 }
 
