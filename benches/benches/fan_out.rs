@@ -16,7 +16,7 @@ use std::net::UdpSocket;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chalkboard_client::native::Trust;
+use chalkboard_client::native::{DATAGRAM_RECEIVE_BYTES_MAX, Trust, transport_config};
 use chalkboard_shared::cursor::{CursorState, CursorTool};
 use chalkboard_shared::wire::{ClientMessage, Hello, Profile, frame};
 use chalkboard_shared::{BoardPoint, BoardRect};
@@ -232,7 +232,7 @@ fn client_config(hashes: &[[u8; 32]]) -> quinn::ClientConfig {
         .expect("TLS");
     let crypto = QuicClientConfig::try_from(tls).expect("TLS that suits QUIC");
     let mut config = quinn::ClientConfig::new(Arc::new(crypto));
-    config.transport_config(Arc::new(chalkboard_client::native::transport_config()));
+    config.transport_config(Arc::new(transport_config(DATAGRAM_RECEIVE_BYTES_MAX)));
     config
 }
 
