@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 
 pub use link::{Link, LinkError, LinkMeter, LinkReceiver, LinkSender};
 pub use trust::Trust;
-pub use web_transport::{DATAGRAM_RECEIVE_BYTES_MAX, SharedSocket};
+pub use web_transport::{DATAGRAM_RECEIVE_BYTES_MAX, SharedSocket, transport_config};
 
 use crate::client::{Client, ClientOptions, Event};
 use driver::{Command, Driver, Waiter};

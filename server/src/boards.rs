@@ -15,7 +15,7 @@ use chalkboard_simulation::{Room, RoomConfig};
 use tokio::sync::{OnceCell, Semaphore, oneshot};
 
 use crate::access;
-use crate::outbox::Outbox;
+use crate::outlet::Outlet;
 use crate::room_door::{Guest, Inspection, Message, RoomDoor};
 use crate::room_thread::{HostedRoom, RoomThread, Wake};
 use crate::storage::{BoardRecord, LogHandle, StorageError, Trouble};
@@ -140,13 +140,13 @@ pub(crate) struct Membership {
     pub(crate) door: Arc<RoomDoor>,
     pub(crate) session: SessionId,
     pub(crate) actor: ActorId,
-    outbox: Arc<Outbox>,
+    outlet: Outlet,
 }
 
 impl Drop for Membership {
     fn drop(&mut self) {
-        // If there is no room for the message now, the room finds the abandoned outbox when it next keeps house.
-        self.outbox.abandon();
+        // If there is no room for the message now, the room finds the abandoned outlet when it next keeps house.
+        self.outlet.abandon();
         self.door
             .try_send(Message::Input(chalkboard_simulation::Input::Leave(
                 self.session,
@@ -154,13 +154,13 @@ impl Drop for Membership {
     }
 }
 
-/// Marks an outbox as abandoned unless it was handed over.
-struct Abandon(Option<Arc<Outbox>>);
+/// Marks an outlet as abandoned unless it was handed over.
+struct Abandon(Option<Outlet>);
 
 impl Drop for Abandon {
     fn drop(&mut self) {
-        if let Some(outbox) = self.0.take() {
-            outbox.abandon();
+        if let Some(outlet) = self.0.take() {
+            outlet.abandon();
         }
     }
 }
@@ -250,9 +250,9 @@ impl Boards {
     pub(crate) async fn join(
         self: &Arc<Self>,
         hello: Hello,
-        outbox: Arc<Outbox>,
+        outlet: Outlet,
     ) -> Result<Membership, DisconnectReason> {
-        let mut abandon = Abandon(Some(outbox.clone()));
+        let mut abandon = Abandon(Some(outlet.clone()));
         let (record, rights) = self.authorize(hello.board, hello.secret).await?;
         let actor = access::actor(hello.board, hello.key);
         let view_secret = (rights == Rights::Edit).then(|| access::view_secret(hello.secret));
@@ -266,7 +266,7 @@ impl Boards {
                         view: hello.view,
                         view_secret,
                         resume: hello.resume,
-                        outbox: outbox.clone(),
+                        outlet: outlet.clone(),
                         answer,
                     }))
                 })
@@ -278,7 +278,7 @@ impl Boards {
                         door,
                         session,
                         actor,
-                        outbox,
+                        outlet,
                     });
                 }
                 Err(EntryError::Refused(reason)) => return Err(reason),

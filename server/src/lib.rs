@@ -2,7 +2,7 @@
 //!
 //! It owns sockets, threads, clocks and disks, and knows nothing of how boards change: rooms (`chalkboard-simulation`)
 //! are stepped with what sessions send, and what comes out is carried to sessions and into the log. The two sides meet
-//! in bounded queues: `room_door` (sessions to a room), `outbox` (a room to one session), the log writer's queue.
+//! in bounded queues: `room_door` (sessions to a room), `outlet` (a room to its sessions), the log writer's queue.
 //!
 //! - In: [`command`], [`config`], then [`server`] starts and stops everything.
 //! - Connections: `shard` (QUIC) and `http` accept them, `transport` carries frames, `session` makes them
@@ -20,6 +20,7 @@ pub mod config;
 mod http;
 pub mod origin;
 mod outbox;
+mod outlet;
 mod reset_key;
 mod room_door;
 mod room_thread;

@@ -8,8 +8,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::crypto::HmacKey;
-use quinn::{ConnectionId, ConnectionIdGenerator, EndpointConfig};
+use quinn_proto::crypto::HmacKey;
+use quinn_proto::{ConnectionId, ConnectionIdGenerator, EndpointConfig};
 use ring::hmac;
 
 use crate::secret_file;

@@ -12,7 +12,7 @@ use chalkboard_shared::{ActorId, BoardId, BoardRect, Position, Rights, Secret, S
 use chalkboard_simulation::Input;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use crate::outbox::Outbox;
+use crate::outlet::Outlet;
 use crate::room_thread::Wake;
 use crate::storage::BoardRecord;
 
@@ -35,7 +35,7 @@ pub(crate) struct Guest {
     pub(crate) view_secret: Option<Secret>,
     pub(crate) resume: Option<Resume>,
     /// Where frames for them go.
-    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) outlet: Outlet,
     /// Told the number of the session. Dropped unsent when the room closes instead.
     pub(crate) answer: oneshot::Sender<SessionId>,
 }
@@ -71,6 +71,15 @@ pub(crate) struct Envelope {
 /// The room has closed: it was unloaded or has failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RoomClosed;
+
+/// An input that was not brought in.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// Too much waits already; here it is again.
+    Full(Input),
+    /// The room has closed.
+    Closed,
+}
 
 /// The outside of a room.
 #[derive(Debug)]
@@ -140,6 +149,28 @@ impl RoomDoor {
             _place: place,
         };
         self.messages.send(envelope).await.map_err(|_| RoomClosed)?;
+        self.ring();
+        Ok(())
+    }
+
+    /// Brings an input in that took `bytes` on the wire, unless too much waits already.
+    pub(crate) fn offer(&self, input: Input, bytes: usize) -> Result<(), Refused> {
+        let places = bytes.clamp(MESSAGE_BYTES_MIN, MESSAGE_BYTES_MAX) as u32;
+        let Ok(place) = self.message_bytes.clone().try_acquire_many_owned(places) else {
+            return Err(if self.messages.is_closed() {
+                Refused::Closed
+            } else {
+                Refused::Full(input)
+            });
+        };
+        match self.messages.try_reserve() {
+            Ok(slot) => slot.send(Envelope {
+                message: Message::Input(input),
+                _place: Some(place),
+            }),
+            Err(mpsc::error::TrySendError::Full(())) => return Err(Refused::Full(input)),
+            Err(mpsc::error::TrySendError::Closed(())) => return Err(Refused::Closed),
+        }
         self.ring();
         Ok(())
     }
@@ -240,6 +271,18 @@ mod tests {
         assert!(is_waiting);
         drop(inbox.messages.try_recv());
         assert_eq!(late.await, Ok(()));
+    }
+
+    #[test]
+    fn what_is_offered_to_a_full_or_closed_room_comes_back() {
+        let (door, mut inbox, _bell) = door();
+        let input = || Input::Leave(SessionId(1));
+        assert!(door.offer(input(), MESSAGE_BYTES_MAX).is_ok());
+        assert!(matches!(door.offer(input(), 1), Err(Refused::Full(_))));
+        drop(inbox.messages.try_recv());
+        assert!(door.offer(input(), 1).is_ok());
+        drop(inbox);
+        assert!(matches!(door.offer(input(), 1), Err(Refused::Closed)));
     }
 
     #[tokio::test]

@@ -27,7 +27,7 @@ use crate::telemetry::Counters;
 use crate::tls::{CHECK_INTERVAL, Certificates, TlsError};
 use crate::token_bucket::AddressBuckets;
 
-/// Threads of the HTTP side, WebSocket sessions included.
+/// Threads of the HTTP side, WebSocket sessions and joins included.
 const HTTP_THREADS: usize = 2;
 /// Threads that may block there: storage, files.
 const HTTP_BLOCKING_THREADS: usize = 16;
@@ -137,11 +137,24 @@ impl Server {
             counters: counters.clone(),
             connected: Gauge::default(),
         });
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(HTTP_THREADS)
+            .max_blocking_threads(HTTP_BLOCKING_THREADS)
+            .thread_name("http")
+            .enable_all()
+            .build()?;
         let shards = sockets
             .into_iter()
             .zip(0..)
             .map(|(socket, number)| {
-                Shard::start(number, socket, &certificates, &reset_key, reception.clone())
+                Shard::start(
+                    number,
+                    socket,
+                    &certificates,
+                    &reset_key,
+                    reception.clone(),
+                    runtime.handle().clone(),
+                )
             })
             .collect::<Result<Vec<_>, _>>()?;
 
@@ -162,12 +175,6 @@ impl Server {
             .is_operators()
             .then(|| certificates.server_config(&[b"h2", b"http/1.1"]))
             .transpose()?;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(HTTP_THREADS)
-            .max_blocking_threads(HTTP_BLOCKING_THREADS)
-            .thread_name("http")
-            .enable_all()
-            .build()?;
         if config.bench.is_some() {
             // The first client is to find the board loaded, as every later one does.
             let loaded = runtime.block_on(boards.inspect(BENCH_BOARD, BENCH_SECRET));

@@ -1,8 +1,8 @@
 //! A session, whatever carries it: the handshake, what comes in, and when it ends.
 //!
-//! A transport hands over frames as they come and sends what the session's [`Outbox`] holds; it knows no messages. A
-//! session knows no sockets. Reliable messages wait for the room, so that a flood slows down its own connection alone;
-//! cursors are dropped when there are too many.
+//! A transport hands over frames as they come and sends what comes through the session's [`Outlet`]; it knows no
+//! messages. A session knows no sockets. Reliable messages wait for the room, so that a flood slows down its own
+//! connection alone; cursors are dropped when there are too many.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use chalkboard_shared::reason::DisconnectReason;
-use chalkboard_shared::wire::{ClientMessage, ServerMessage};
+use chalkboard_shared::wire::{ClientMessage, Hello, ServerMessage};
 use chalkboard_shared::{DecodeError, Op};
 use chalkboard_simulation::Input;
 
 use crate::boards::{Boards, Membership};
 use crate::origin::OriginPolicy;
-use crate::outbox::{Outbox, PushError};
-use crate::room_door::Message;
+use crate::outlet::Outlet;
+use crate::room_door::{Message, Refused};
 use crate::telemetry::{Counters, ShortBoard};
 use crate::token_bucket::TokenBucket;
 
@@ -32,6 +32,10 @@ const CURSORS_PER_SECOND: f64 = 120.0;
 const CONTROLS_PER_SECOND: f64 = 60.0;
 /// How many of those at once.
 const CONTROLS_BURST: f64 = 240.0;
+/// Datagrams a second, and at once: a few times what a mouse makes. More are not even looked at, so who sends more means
+/// no good.
+const DATAGRAMS_PER_SECOND: f64 = 500.0;
+const DATAGRAMS_BURST: f64 = 1000.0;
 /// Bytes written after which the room is told: it paces the chunks of a joining session by it.
 const WRITTEN_REPORT_BYTES: usize = 32 * 1024;
 
@@ -46,13 +50,13 @@ pub(crate) struct Reception {
 
 /// How many there are at the moment.
 #[derive(Debug, Default)]
-pub(crate) struct Gauge(AtomicUsize);
+pub(crate) struct Gauge(Arc<AtomicUsize>);
 
 impl Gauge {
     /// One more, until what is returned is dropped.
-    pub(crate) fn enter(&self) -> GaugeGuard<'_> {
+    pub(crate) fn enter(&self) -> GaugeGuard {
         self.0.fetch_add(1, Ordering::AcqRel);
-        GaugeGuard(self)
+        GaugeGuard(self.0.clone())
     }
 
     pub(crate) fn get(&self) -> usize {
@@ -62,11 +66,11 @@ impl Gauge {
 
 /// Counts as one.
 #[derive(Debug)]
-pub(crate) struct GaugeGuard<'a>(&'a Gauge);
+pub(crate) struct GaugeGuard(Arc<AtomicUsize>);
 
-impl Drop for GaugeGuard<'_> {
+impl Drop for GaugeGuard {
     fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::AcqRel);
+        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -79,63 +83,75 @@ pub(crate) enum Ending {
     Gone,
 }
 
+/// What is to be done about a frame that came.
+#[derive(Debug)]
+pub(crate) enum Received {
+    /// Nothing more.
+    Nothing,
+    /// This is to be sent back.
+    Answer(Bytes),
+    /// This is to be brought to the room, however long that takes; nothing else is read meanwhile.
+    Forward(Input),
+}
+
 /// A session that is in a room.
 #[derive(Debug)]
 pub(crate) struct Session {
     membership: Membership,
-    outbox: Arc<Outbox>,
     counters: Arc<Counters>,
     cursors: Mutex<TokenBucket>,
     controls: Mutex<TokenBucket>,
+    datagrams: Mutex<TokenBucket>,
 }
 
 impl Session {
-    /// Reads the first frame and lets its sender into the room.
+    /// Reads the first frame.
     ///
     /// # Errors
     /// What to tell the peer.
-    pub(crate) async fn open(
+    pub(crate) fn read_hello(
         reception: &Reception,
-        hello: Bytes,
-        outbox: Arc<Outbox>,
-    ) -> Result<Self, DisconnectReason> {
-        let is_hello = ClientMessage::is_hello(&hello);
-        let hello = match ClientMessage::decode(hello) {
-            Ok(ClientMessage::Hello(hello)) => *hello,
+        frame: Bytes,
+    ) -> Result<Hello, DisconnectReason> {
+        let is_hello = ClientMessage::is_hello(&frame);
+        match ClientMessage::decode(frame) {
+            Ok(ClientMessage::Hello(hello)) => Ok(*hello),
             // Of a hello only its version can be unknown.
-            Err(DecodeError::UnknownKind(_)) if is_hello => {
-                return Err(DisconnectReason::VersionMismatch);
-            }
+            Err(DecodeError::UnknownKind(_)) if is_hello => Err(DisconnectReason::VersionMismatch),
             Ok(_) | Err(_) => {
                 reception.counters.messages_malformed.increment();
-                return Err(DisconnectReason::Malformed);
+                Err(DisconnectReason::Malformed)
             }
-        };
-        let membership = reception.boards.join(hello, outbox.clone()).await?;
+        }
+    }
+
+    /// Lets somebody into the room that they want.
+    ///
+    /// # Errors
+    /// What to tell the peer.
+    pub(crate) async fn join(
+        reception: &Reception,
+        hello: Hello,
+        outlet: Outlet,
+    ) -> Result<Self, DisconnectReason> {
+        let membership = reception.boards.join(hello, outlet).await?;
         tracing::debug!(board = %ShortBoard(membership.door.board()), session = membership.session.0, "session joined");
+        let now = Instant::now();
+        let bucket = |burst, per_second| Mutex::new(TokenBucket::new(burst, per_second, now));
         Ok(Self {
             membership,
-            outbox,
             counters: reception.counters.clone(),
-            cursors: Mutex::new(TokenBucket::new(
-                CURSORS_PER_SECOND,
-                CURSORS_PER_SECOND,
-                Instant::now(),
-            )),
-            controls: Mutex::new(TokenBucket::new(
-                CONTROLS_BURST,
-                CONTROLS_PER_SECOND,
-                Instant::now(),
-            )),
+            cursors: bucket(CURSORS_PER_SECOND, CURSORS_PER_SECOND),
+            controls: bucket(CONTROLS_BURST, CONTROLS_PER_SECOND),
+            datagrams: bucket(DATAGRAMS_BURST, DATAGRAMS_PER_SECOND),
         })
     }
 
-    /// Takes a frame that came on the stream. Waits while the room has too much to do.
+    /// Takes a frame that came on the stream.
     ///
     /// # Errors
     /// The session ends for this reason.
-    pub(crate) async fn receive(&self, frame: Bytes) -> Result<(), DisconnectReason> {
-        let bytes = frame.len();
+    pub(crate) fn receive(&self, frame: Bytes) -> Result<Received, DisconnectReason> {
         let message = ClientMessage::decode(frame).map_err(|_| self.malformed())?;
         let session = self.membership.session;
         let is_control = !matches!(
@@ -145,55 +161,71 @@ impl Session {
         if is_control && !take(&self.controls) {
             return Err(DisconnectReason::Flood);
         }
-        let input = match message {
+        Ok(match message {
             ClientMessage::Hello(_) => return Err(self.malformed()),
-            ClientMessage::Ping(nonce) => {
-                return match self.outbox.push(ServerMessage::Pong(nonce).encode()) {
-                    Ok(()) | Err(PushError::Ended) => Ok(()),
-                    Err(PushError::Full) => Err(DisconnectReason::TooSlow),
-                };
-            }
+            ClientMessage::Ping(nonce) => Received::Answer(ServerMessage::Pong(nonce).encode()),
             ClientMessage::Cursor { .. } => {
                 self.point(message);
-                return Ok(());
+                Received::Nothing
             }
-            ClientMessage::Ops { first, stamp, ops } => Input::Ops {
+            ClientMessage::Ops { first, stamp, ops } => Received::Forward(Input::Ops {
                 session,
                 first,
                 stamp,
                 ops: self.sign(ops),
-            },
-            ClientMessage::CursorsWanted(group) => Input::CursorsWanted { session, group },
-            ClientMessage::View(view) => Input::View { session, view },
-            ClientMessage::Profile(profile) => Input::Profile { session, profile },
-        };
-        self.send(input, bytes).await
+            }),
+            ClientMessage::CursorsWanted(group) => {
+                Received::Forward(Input::CursorsWanted { session, group })
+            }
+            ClientMessage::View(view) => Received::Forward(Input::View { session, view }),
+            ClientMessage::Profile(profile) => {
+                Received::Forward(Input::Profile { session, profile })
+            }
+        })
     }
 
     /// Takes a frame that came as a datagram: a cursor, or nothing.
-    pub(crate) fn receive_datagram(&self, frame: Bytes) {
+    ///
+    /// # Errors
+    /// There are so many that the session ends.
+    pub(crate) fn receive_datagram(&self, frame: Bytes) -> Result<(), DisconnectReason> {
+        if !take(&self.datagrams) {
+            return Err(DisconnectReason::Flood);
+        }
         match ClientMessage::decode(frame) {
             Ok(message) if message.is_cursor() => self.point(message),
             Ok(_) | Err(_) => self.counters.datagrams_ignored.increment(),
         }
+        Ok(())
     }
 
-    /// Tells the room how much has been written, in steps. `unreported` is the caller's count.
+    /// What tells the room that this much has been written, when it is enough to be told.
+    pub(crate) fn written(&self, bytes: usize) -> Option<Input> {
+        (bytes >= WRITTEN_REPORT_BYTES).then(|| Input::Written {
+            session: self.membership.session,
+            bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
+        })
+    }
+
+    /// Brings something that took `bytes` on the wire to the room; waits while it has too much to do.
     ///
     /// # Errors
     /// The session ends for this reason.
-    pub(crate) async fn report_written(
-        &self,
-        unreported: &mut usize,
-    ) -> Result<(), DisconnectReason> {
-        if *unreported < WRITTEN_REPORT_BYTES {
-            return Ok(());
-        }
-        let bytes = u32::try_from(*unreported).unwrap_or(u32::MAX);
-        let session = self.membership.session;
-        self.send(Input::Written { session, bytes }, 0).await?;
-        *unreported = 0;
-        Ok(())
+    pub(crate) async fn send(&self, input: Input, bytes: usize) -> Result<(), DisconnectReason> {
+        self.membership
+            .door
+            .send(Message::Input(input), bytes)
+            .await
+            // The room tells the reason through the outlet when it closes; this is for when it could not.
+            .map_err(|_| DisconnectReason::Storage)
+    }
+
+    /// Brings something that took `bytes` on the wire to the room, if it has a place for it.
+    ///
+    /// # Errors
+    /// It has none, or has closed; the room tells the reason for that through the outlet.
+    pub(crate) fn offer(&self, input: Input, bytes: usize) -> Result<(), Refused> {
+        self.membership.door.offer(input, bytes)
     }
 
     /// Notes in the log how it ended.
@@ -208,15 +240,6 @@ impl Session {
             }
             Ending::Gone => tracing::debug!(%board, session, "session left"),
         }
-    }
-
-    async fn send(&self, input: Input, bytes: usize) -> Result<(), DisconnectReason> {
-        self.membership
-            .door
-            .send(Message::Input(input), bytes)
-            .await
-            // The room tells the reason through the outbox when it closes; this is for when it could not.
-            .map_err(|_| DisconnectReason::Storage)
     }
 
     fn sign(&self, ops: Vec<Op>) -> Vec<Op> {

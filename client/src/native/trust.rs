@@ -26,7 +26,10 @@ pub enum Trust {
 
 impl Trust {
     /// A TLS 1.3 configuration that speaks one of these protocols.
-    pub(super) fn config(&self, protocols: &[&[u8]]) -> Result<ClientConfig, LinkError> {
+    ///
+    /// # Errors
+    /// TLS can't be set up.
+    pub fn config(&self, protocols: &[&[u8]]) -> Result<ClientConfig, LinkError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&[&rustls::version::TLS13])

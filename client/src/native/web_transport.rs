@@ -23,6 +23,11 @@ const READ_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of datagrams that wait to be read; older ones give way. A keyframe's worth of deltas.
 pub const DATAGRAM_RECEIVE_BYTES_MAX: usize = 256 * 1024;
 
+/// Packets that the server takes before it must acknowledge them, and how long that may take: most are cursors, which
+/// nobody sends again, and its next tick carries the acknowledgement. Where a round trip takes less, QUIC asks for less.
+const ACK_THRESHOLD: u32 = 10;
+const ACK_DELAY: Duration = Duration::from_millis(66);
+
 /// How long a close may take to be told to the server.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
 
@@ -172,14 +177,24 @@ fn configure(
     datagram_bytes_max: usize,
 ) -> Result<quinn::ClientConfig, LinkError> {
     let crypto = QuicClientConfig::try_from(tls).map_err(LinkError::tls)?;
+    let mut config = quinn::ClientConfig::new(Arc::new(crypto));
+    config.transport_config(Arc::new(transport_config(datagram_bytes_max)));
+    Ok(config)
+}
+
+/// How a connection of a native client behaves; so many bytes of datagrams may wait to be read.
+pub fn transport_config(datagram_bytes_max: usize) -> quinn::TransportConfig {
+    let mut acks = quinn::AckFrequencyConfig::default();
+    acks.ack_eliciting_threshold(ACK_THRESHOLD.into())
+        .max_ack_delay(Some(ACK_DELAY));
     let mut transport = quinn::TransportConfig::default();
     // The server opens no streams but HTTP/3's own.
-    transport.max_concurrent_bidi_streams(4u8.into());
-    transport.max_concurrent_uni_streams(8u8.into());
-    transport.datagram_receive_buffer_size(Some(datagram_bytes_max));
-    let mut config = quinn::ClientConfig::new(Arc::new(crypto));
-    config.transport_config(Arc::new(transport));
-    Ok(config)
+    transport
+        .max_concurrent_bidi_streams(4u8.into())
+        .max_concurrent_uni_streams(8u8.into())
+        .datagram_receive_buffer_size(Some(datagram_bytes_max))
+        .ack_frequency_config(Some(acks));
+    transport
 }
 
 impl Sender {

@@ -10,6 +10,7 @@ use chalkboard_shared::{BoardPoint, BoardRect, Op};
 use chalkboard_simulation::Input;
 
 use super::*;
+use crate::outbox::Outbox;
 use crate::storage::LogWriter;
 use crate::storage::repo::Memory;
 
@@ -67,7 +68,10 @@ impl Host {
             view: BoardRect::from_corners(BoardPoint::new(0, 0), BoardPoint::new(999, 999)),
             resume: None,
         };
-        let membership = self.boards.join(hello, outbox.clone()).await?;
+        let membership = self
+            .boards
+            .join(hello, Outlet::Queue(outbox.clone()))
+            .await?;
         Ok((membership, outbox))
     }
 }

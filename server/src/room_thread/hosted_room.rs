@@ -12,7 +12,9 @@ use chalkboard_shared::reason::DisconnectReason;
 use chalkboard_shared::{Position, SessionId};
 use chalkboard_simulation::{Input, Join, Now, Room};
 
-use crate::outbox::{Outbox, PushError};
+use super::dispatch::Dispatch;
+use crate::outbox::PushError;
+use crate::outlet::Outlet;
 use crate::room_door::{Guest, Inbox, Inspection, Message, RoomDoor};
 use crate::storage::{LogBatch, LogHandle, Refusal};
 use crate::telemetry::{Counters, ShortBoard};
@@ -35,7 +37,8 @@ pub(crate) struct HostedRoom {
     inbox: Inbox,
     log: LogHandle,
     counters: Arc<Counters>,
-    sessions: HashMap<SessionId, Arc<Outbox>>,
+    sessions: HashMap<SessionId, Outlet>,
+    dispatch: Dispatch,
     next_session: u32,
     /// Inputs of the next step that come from here.
     own_inputs: Vec<Input>,
@@ -81,6 +84,7 @@ impl HostedRoom {
             log,
             counters,
             sessions: HashMap::new(),
+            dispatch: Dispatch::default(),
             next_session: 1,
             own_inputs: Vec::new(),
             held: None,
@@ -116,18 +120,17 @@ impl HostedRoom {
         self.counters.steps.increment();
         let output = self.room.step(now(), inputs);
         // In order: frames first, so that a session learns why it ends.
-        for send in output.sends {
-            for &session in send.to.as_slice() {
-                self.deliver(session, send.frame.clone(), send.reliable);
-            }
+        for (session, error) in self.dispatch.take(&output.sends, &self.sessions) {
+            self.give_up(session, error);
         }
         for (session, reason) in output.closes {
-            if let Some(outbox) = self.sessions.remove(&session) {
-                outbox.close(reason);
+            if let Some(outlet) = self.sessions.remove(&session) {
+                self.dispatch.close(&outlet, reason);
                 self.counters.sessions_ended.increment();
                 self.empty_since = Instant::now();
             }
         }
+        self.dispatch.send();
         if let Some(record) = output.record {
             self.held = Some(LogBatch {
                 board: self.door.board(),
@@ -203,13 +206,13 @@ impl HostedRoom {
     fn admit(&mut self, guest: Guest) -> Option<Input> {
         let session = SessionId(self.next_session);
         let Some(next) = self.next_session.checked_add(1) else {
-            guest.outbox.close(DisconnectReason::RoomFull);
+            guest.outlet.close(DisconnectReason::RoomFull);
             return None;
         };
         // Who is gone already never comes in.
         guest.answer.send(session).ok()?;
         self.next_session = next;
-        self.sessions.insert(session, guest.outbox);
+        self.sessions.insert(session, guest.outlet);
         self.counters.sessions_joined.increment();
         Some(Input::Join(Box::new(Join {
             session,
@@ -229,21 +232,15 @@ impl HostedRoom {
         }
     }
 
-    fn deliver(&mut self, session: SessionId, frame: bytes::Bytes, reliable: bool) {
-        let Some(outbox) = self.sessions.get(&session) else {
-            return;
-        };
-        if !reliable {
-            outbox.push_datagram(frame);
-            return;
-        }
-        let Err(error) = outbox.push(frame) else {
+    /// A session's queue took no more.
+    fn give_up(&mut self, session: SessionId, error: PushError) {
+        let Some(outlet) = self.sessions.get(&session) else {
             return;
         };
         if error == PushError::Full {
             tracing::debug!(board = %ShortBoard(self.door.board()), session = session.0, "a session reads too slowly");
             self.counters.sessions_too_slow.increment();
-            outbox.close(DisconnectReason::TooSlow);
+            outlet.close(DisconnectReason::TooSlow);
         }
         self.dismiss(session);
         self.own_inputs.push(Input::Leave(session));
@@ -291,7 +288,7 @@ impl HostedRoom {
         let gone: Vec<SessionId> = self
             .sessions
             .iter()
-            .filter(|(_, outbox)| outbox.is_abandoned())
+            .filter(|(_, outlet)| outlet.is_abandoned())
             .map(|(session, _)| *session)
             .collect();
         for session in &gone {
@@ -327,10 +324,11 @@ impl HostedRoom {
 
     /// Ends all sessions.
     pub(super) fn close(&mut self, reason: DisconnectReason) {
-        for (_, outbox) in self.sessions.drain() {
-            outbox.close(reason);
+        for (_, outlet) in self.sessions.drain() {
+            self.dispatch.close(&outlet, reason);
             self.counters.sessions_ended.increment();
         }
+        self.dispatch.send();
     }
 }
 

@@ -13,8 +13,9 @@ use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt, StreamExt};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use crate::outbox::{Batch, Outbox};
-use crate::session::{Ending, GOODBYE_WAIT, HELLO_WAIT, Reception, Session, bye};
+use crate::outbox::{Batch, Outbox, PushError};
+use crate::outlet::Outlet;
+use crate::session::{Ending, GOODBYE_WAIT, HELLO_WAIT, Received, Reception, Session, bye};
 use crate::telemetry::Counters;
 
 /// Added to a reason's code: 4000 to 4999 are the application's.
@@ -81,7 +82,11 @@ async fn serve_session(
         Err(_) => return goodbye(sink, Ending::Told(DisconnectReason::Timeout)).await,
     };
     let outbox = Arc::new(Outbox::default());
-    let session = match Session::open(reception, hello, outbox.clone()).await {
+    let opened = async {
+        let hello = Session::read_hello(reception, hello)?;
+        Session::join(reception, hello, Outlet::Queue(outbox.clone())).await
+    };
+    let session = match opened.await {
         Ok(session) => session,
         Err(reason) => return goodbye(sink, Ending::Told(reason)).await,
     };
@@ -91,7 +96,7 @@ async fn serve_session(
             reason = outbox.overdue(GOODBYE_WAIT) => Ending::Told(reason),
         }
     };
-    let reading = read_frames(&session, stream);
+    let reading = read_frames(&session, &outbox, stream);
     tokio::pin!(writing);
     let ending = tokio::select! {
         ending = &mut writing => ending,
@@ -132,7 +137,11 @@ async fn next_frame(stream: &mut SplitStream<WebSocket>) -> Result<Bytes, Ending
 }
 
 /// Reads until the peer has gone or been silent for too long. Any message, also a pong, is a sign of life.
-async fn read_frames(session: &Session, stream: &mut SplitStream<WebSocket>) -> Ending {
+async fn read_frames(
+    session: &Session,
+    outbox: &Outbox,
+    stream: &mut SplitStream<WebSocket>,
+) -> Ending {
     loop {
         let message = match timeout(IDLE_MAX, stream.next()).await {
             Ok(Some(Ok(message))) => message,
@@ -148,7 +157,17 @@ async fn read_frames(session: &Session, stream: &mut SplitStream<WebSocket>) -> 
         if frame.len() > CLIENT_FRAME_BYTES_MAX {
             return Ending::Told(DisconnectReason::TooLarge);
         }
-        if let Err(reason) = session.receive(frame).await {
+        let bytes = frame.len();
+        let taken = match session.receive(frame) {
+            Ok(Received::Nothing) => Ok(()),
+            Ok(Received::Answer(answer)) => match outbox.push(answer) {
+                Ok(()) | Err(PushError::Ended) => Ok(()),
+                Err(PushError::Full) => Err(DisconnectReason::TooSlow),
+            },
+            Ok(Received::Forward(input)) => session.send(input, bytes).await,
+            Err(reason) => Err(reason),
+        };
+        if let Err(reason) = taken {
             return Ending::Told(reason);
         }
     }
@@ -182,9 +201,12 @@ async fn write_frames(
         if let Some(reason) = end {
             return Ending::Told(reason);
         }
-        if let Err(reason) = session.report_written(&mut unreported).await {
-            // The room's own reason comes first if it has left one.
-            outbox.close(reason);
+        if let Some(report) = session.written(unreported) {
+            unreported = 0;
+            if let Err(reason) = session.send(report, 0).await {
+                // The room's own reason comes first if it has left one.
+                outbox.close(reason);
+            }
         }
     }
 }

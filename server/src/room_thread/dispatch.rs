@@ -1,0 +1,154 @@
+//! Where a step's frames go: into the queues of WebSocket sessions at once, and to each shard in one delivery.
+//!
+//! Whom a frame is for is the simulation's word, by session; shards know connections. A list of sessions that several
+//! frames of a step share is translated once.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chalkboard_shared::SessionId;
+use chalkboard_shared::reason::DisconnectReason;
+use chalkboard_simulation::{Recipients, Send};
+
+use crate::outbox::PushError;
+use crate::outlet::Outlet;
+use crate::shard::{Addressees, ConnectionKey, Delivery, Parcel, ShardHandle};
+
+/// The frames of one step on their way.
+#[derive(Debug, Default)]
+pub(super) struct Dispatch {
+    shards: Vec<(ShardHandle, Delivery)>,
+    /// By the address of the list, which stays alive while the step's frames do.
+    groups: HashMap<usize, Group>,
+}
+
+/// A list of sessions, by where they are.
+#[derive(Debug, Default)]
+struct Group {
+    queued: Vec<SessionId>,
+    connections: Vec<(usize, Arc<[ConnectionKey]>)>,
+}
+
+/// A session whose queue takes no more, and why.
+pub(super) type Undelivered = (SessionId, PushError);
+
+impl Dispatch {
+    /// Takes a step's frames, which stay in order for each session.
+    pub(super) fn take(
+        &mut self,
+        sends: &[Send],
+        sessions: &HashMap<SessionId, Outlet>,
+    ) -> Vec<Undelivered> {
+        let mut undelivered = Vec::new();
+        for send in sends {
+            match &send.to {
+                Recipients::One(session) => match sessions.get(session) {
+                    Some(Outlet::Shard(outlet)) => {
+                        let shard = self.shard(&outlet.shard);
+                        self.shards[shard].1.parcels.push(Parcel {
+                            to: Addressees::One(outlet.connection),
+                            reliable: send.reliable,
+                            frame: send.frame.clone(),
+                        });
+                    }
+                    Some(queue @ Outlet::Queue(_)) => {
+                        undelivered.extend(enqueue(*session, queue, send));
+                    }
+                    None => {}
+                },
+                Recipients::Many(list) => {
+                    let address = list.as_ptr().addr();
+                    if !self.groups.contains_key(&address) {
+                        let group = self.group(list, sessions);
+                        self.groups.insert(address, group);
+                    }
+                    let group = &self.groups[&address];
+                    for session in &group.queued {
+                        if let Some(queue) = sessions.get(session) {
+                            undelivered.extend(enqueue(*session, queue, send));
+                        }
+                    }
+                    for (shard, keys) in &group.connections {
+                        self.shards[*shard].1.parcels.push(Parcel {
+                            to: Addressees::Many(keys.clone()),
+                            reliable: send.reliable,
+                            frame: send.frame.clone(),
+                        });
+                    }
+                }
+            }
+        }
+        self.groups.clear();
+        undelivered
+    }
+
+    /// Ends a session, after what it was sent.
+    pub(super) fn close(&mut self, outlet: &Outlet, reason: DisconnectReason) {
+        match outlet {
+            Outlet::Queue(outbox) => outbox.close(reason),
+            Outlet::Shard(outlet) => {
+                let shard = self.shard(&outlet.shard);
+                let closes = &mut self.shards[shard].1.closes;
+                closes.push((outlet.connection, reason));
+            }
+        }
+    }
+
+    /// Hands each shard what is for it. Waits while a shard is too far behind.
+    pub(super) fn send(&mut self) {
+        for (shard, delivery) in &mut self.shards {
+            if !delivery.is_empty() {
+                shard.deliver(std::mem::take(delivery));
+            }
+        }
+    }
+
+    /// The place of a shard; there are as many as the server has.
+    fn shard(&mut self, handle: &ShardHandle) -> usize {
+        let known = self.shards.iter().position(|(shard, _)| shard.is(handle));
+        known.unwrap_or_else(|| {
+            self.shards.push((handle.clone(), Delivery::default()));
+            self.shards.len() - 1
+        })
+    }
+
+    fn group(&mut self, list: &[SessionId], sessions: &HashMap<SessionId, Outlet>) -> Group {
+        let mut queued = Vec::new();
+        let mut connections: Vec<Vec<ConnectionKey>> = Vec::new();
+        for session in list {
+            match sessions.get(session) {
+                Some(Outlet::Queue(_)) => queued.push(*session),
+                Some(Outlet::Shard(outlet)) => {
+                    let shard = self.shard(&outlet.shard);
+                    if connections.len() <= shard {
+                        connections.resize_with(shard + 1, Vec::new);
+                    }
+                    connections[shard].push(outlet.connection);
+                }
+                None => {}
+            }
+        }
+        let connections = connections.into_iter().enumerate();
+        Group {
+            queued,
+            connections: connections
+                .filter(|(_, keys)| !keys.is_empty())
+                .map(|(shard, keys)| (shard, keys.into()))
+                .collect(),
+        }
+    }
+}
+
+fn enqueue(session: SessionId, queue: &Outlet, send: &Send) -> Option<Undelivered> {
+    let Outlet::Queue(outbox) = queue else {
+        return None;
+    };
+    let frame: Bytes = send.frame.clone();
+    if send.reliable {
+        outbox.push(frame).err().map(|error| (session, error))
+    } else {
+        outbox.push_datagram(frame);
+        None
+    }
+}

@@ -1,0 +1,447 @@
+//! A shard's loop: packets in, frames of rooms in, whatever is due; then each connection that was touched sends once.
+//!
+//! So acknowledgements, stream data and datagrams of a tick share a packet, and everything that one wake has brought is
+//! one pass over the connections that it concerns.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chalkboard_shared::reason::DisconnectReason;
+use mio::{Events, Interest, Poll, Token};
+use quinn_proto::{ConnectionEvent, ConnectionHandle, DatagramEvent, Endpoint, Incoming};
+
+use super::admission::{Admission, Verdict};
+use super::connection::{Connection, Context, Letter, Stage};
+use super::deadlines::{Armed, Deadlines};
+use super::mailbox::{ConnectionKey, Delivery, Mailbox};
+use super::socket::{Packet, Socket};
+
+pub(super) const SOCKET: Token = Token(0);
+pub(super) const BELL: Token = Token(1);
+
+/// Batches of packets taken in one pass; then what they brought is dealt with.
+const BATCHES_PER_PASS: usize = 16;
+/// Calls in which a connection sends in one pass; then it is others' turn.
+const SENDS_PER_PASS: usize = 8;
+/// How soon a connection that its room had no place for tries again: a tick of a fast room.
+const STALL_RETRY: Duration = Duration::from_millis(5);
+/// How long sessions may take to end when the shard stops.
+const STOP_WAIT: Duration = Duration::from_secs(3);
+/// How long their connections may take after that.
+const STOP_IDLE_WAIT: Duration = Duration::from_secs(1);
+
+/// A place for a connection.
+#[derive(Default)]
+struct Slot {
+    /// Of the connection that is there, or was.
+    generation: u32,
+    is_taken: bool,
+    /// It is among those that are looked at in this pass.
+    is_touched: bool,
+    /// What its room has for it in this pass.
+    letters: Vec<Letter>,
+    armed: Armed,
+}
+
+/// The loop's state.
+pub(super) struct Driver {
+    poll: Poll,
+    socket: Socket,
+    endpoint: Endpoint,
+    mailbox: Mailbox,
+    context: Context,
+    admission: Admission,
+    connections: Vec<Option<Box<Connection>>>,
+    /// What can be said of those places without looking at the connection, which is large and rarely in the cache.
+    slots: Vec<Slot>,
+    generations: u32,
+    deadlines: Deadlines,
+    /// Connections to be looked at in this pass.
+    touched: Vec<u32>,
+    /// Connections that wait for a place in their room.
+    stalled: Vec<u32>,
+    /// There may be more packets.
+    is_readable: bool,
+    /// The system takes no more packets.
+    is_send_blocked: bool,
+    /// What QUIC writes packets into.
+    buffer: Vec<u8>,
+}
+
+impl Driver {
+    /// A loop over a bound socket.
+    pub(super) fn new(
+        poll: Poll,
+        mut socket: Socket,
+        endpoint: Endpoint,
+        mailbox: Mailbox,
+        context: Context,
+        admission: Admission,
+    ) -> io::Result<Self> {
+        poll.registry().register(
+            socket.source(),
+            SOCKET,
+            Interest::READABLE | Interest::WRITABLE,
+        )?;
+        Ok(Self {
+            poll,
+            socket,
+            endpoint,
+            mailbox,
+            context,
+            admission,
+            connections: Vec::new(),
+            slots: Vec::new(),
+            generations: 0,
+            deadlines: Deadlines::default(),
+            touched: Vec::new(),
+            stalled: Vec::new(),
+            is_readable: true,
+            is_send_blocked: false,
+            buffer: Vec::new(),
+        })
+    }
+
+    /// Runs until the shard is asked to stop and its connections have ended.
+    pub(super) fn run(mut self) {
+        let mut events = Events::with_capacity(16);
+        let mut stop: Option<Instant> = None;
+        let mut is_closing = false;
+        loop {
+            let now = Instant::now();
+            let wait = self.wait(now, stop);
+            if let Err(error) = self.poll.poll(&mut events, wait)
+                && error.kind() != io::ErrorKind::Interrupted
+            {
+                tracing::error!(%error, "a shard can't wait for packets and ends; restart the server");
+                return;
+            }
+            for event in &events {
+                if event.token() == SOCKET {
+                    self.is_readable |= event.is_readable();
+                    if event.is_writable() {
+                        self.is_send_blocked = false;
+                    }
+                }
+            }
+            self.pass(Instant::now());
+            if !self.mailbox.is_stopping() {
+                continue;
+            }
+            let now = Instant::now();
+            let deadline = *stop.get_or_insert_with(|| {
+                // New ones are refused from here on; those that are there have been told by their rooms.
+                self.endpoint.set_server_config(None);
+                now + STOP_WAIT
+            });
+            let is_over = now >= deadline;
+            if !is_closing && (is_over || self.admission.load() == 0) {
+                if self.admission.load() > 0 {
+                    tracing::debug!("some sessions did not end in time and are cut off");
+                }
+                is_closing = true;
+                stop = Some(now + STOP_IDLE_WAIT);
+                self.close_all(now);
+                self.pass(now);
+            } else if is_closing && (is_over || self.endpoint.open_connections() == 0) {
+                return;
+            }
+        }
+    }
+
+    /// How long to wait for something to happen.
+    fn wait(&self, now: Instant, stop: Option<Instant>) -> Option<Duration> {
+        let is_busy = self.is_readable || (!self.touched.is_empty() && !self.is_send_blocked);
+        if is_busy {
+            return Some(Duration::ZERO);
+        }
+        let retry = (!self.stalled.is_empty()).then(|| now + STALL_RETRY);
+        let next = [self.deadlines.next(), stop, retry];
+        let next = next.into_iter().flatten().min()?;
+        Some(next.saturating_duration_since(now))
+    }
+
+    fn pass(&mut self, now: Instant) {
+        self.receive(now);
+        self.mailbox.answer_bell();
+        if self.is_send_blocked || !self.socket.send_kept() {
+            // What rooms have waits where it is bounded.
+            self.is_send_blocked = true;
+            return;
+        }
+        self.take_answers(now);
+        self.take_deliveries();
+        while let Some(slot) = self.deadlines.pop(now) {
+            self.slots[slot as usize].armed.came_up();
+            self.touch(slot);
+        }
+        while let Some(slot) = self.stalled.pop() {
+            self.touch(slot);
+        }
+        let touched = std::mem::take(&mut self.touched);
+        let mut left = touched.iter();
+        for &slot in left.by_ref() {
+            self.drive(slot, now);
+            if self.is_send_blocked {
+                break;
+            }
+        }
+        // Those that had no turn keep their mark.
+        self.touched.extend(left);
+    }
+
+    fn receive(&mut self, now: Instant) {
+        let mut packets = Vec::new();
+        for _ in 0..BATCHES_PER_PASS {
+            if !self.is_readable {
+                return;
+            }
+            match self.socket.receive(|packet| packets.push(packet)) {
+                Ok(has_more) => self.is_readable = has_more,
+                Err(error) => {
+                    tracing::warn!(%error, "packets can't be received; trying again");
+                    self.is_readable = false;
+                }
+            }
+            for packet in packets.drain(..) {
+                self.take_packet(packet, now);
+            }
+        }
+    }
+
+    fn take_packet(&mut self, packet: Packet, now: Instant) {
+        self.buffer.clear();
+        let Packet {
+            from,
+            to,
+            ecn,
+            bytes,
+        } = packet;
+        let event = self
+            .endpoint
+            .handle(now, from, to, ecn, bytes, &mut self.buffer);
+        match event {
+            Some(DatagramEvent::ConnectionEvent(handle, event)) => {
+                self.hand_over(handle, event);
+            }
+            Some(DatagramEvent::NewConnection(incoming)) => self.meet(incoming, now),
+            Some(DatagramEvent::Response(transmit)) => {
+                self.is_send_blocked |= !self.socket.send(&transmit, &self.buffer);
+            }
+            None => {}
+        }
+    }
+
+    fn hand_over(&mut self, handle: ConnectionHandle, event: ConnectionEvent) {
+        let slot = handle.0 as u32;
+        if let Some(connection) = self.connections[handle.0].as_deref_mut() {
+            connection.quic.handle_event(event);
+            self.touch(slot);
+        }
+    }
+
+    /// Decides about a newcomer, and begins the handshake.
+    fn meet(&mut self, incoming: Incoming, now: Instant) {
+        let counters = &self.context.reception.counters;
+        let address = incoming.remote_address().ip();
+        let is_proven = incoming.remote_address_validated() || !incoming.may_retry();
+        self.buffer.clear();
+        let answer = match self.admission.judge(address, is_proven) {
+            Verdict::Prove => {
+                counters.quic_retries.increment();
+                // Only an address that was proven can't be asked to be.
+                self.endpoint.retry(incoming, &mut self.buffer).ok()
+            }
+            Verdict::Refuse => {
+                counters.quic_refusals.increment();
+                Some(self.endpoint.refuse(incoming, &mut self.buffer))
+            }
+            Verdict::Accept => match self.endpoint.accept(incoming, now, &mut self.buffer, None) {
+                Ok((handle, quic)) => {
+                    self.admission.enter(address);
+                    self.settle_in(handle, quic, now);
+                    None
+                }
+                Err(error) => {
+                    counters.quic_refusals.increment();
+                    error.response
+                }
+            },
+        };
+        if let Some(transmit) = answer {
+            self.is_send_blocked |= !self.socket.send(&transmit, &self.buffer);
+        }
+    }
+
+    fn settle_in(&mut self, handle: ConnectionHandle, quic: quinn_proto::Connection, now: Instant) {
+        if self.connections.len() <= handle.0 {
+            self.connections.resize_with(handle.0 + 1, || None);
+            self.slots.resize_with(handle.0 + 1, Slot::default);
+        }
+        self.generations = self.generations.wrapping_add(1);
+        let key = ConnectionKey {
+            slot: handle.0 as u32,
+            generation: self.generations,
+        };
+        self.connections[handle.0] = Some(Box::new(Connection::new(quic, key, now)));
+        self.slots[handle.0] = Slot {
+            generation: key.generation,
+            is_taken: true,
+            ..Slot::default()
+        };
+        self.touch(key.slot);
+    }
+
+    fn take_answers(&mut self, now: Instant) {
+        while let Ok(answer) = self.mailbox.answers.try_recv() {
+            let slot = answer.key.slot as usize;
+            if self.slots[slot].generation == answer.key.generation
+                && let Some(connection) = self.connections[slot].as_deref_mut()
+            {
+                connection.answered(answer.joined, now);
+                self.touch(answer.key.slot);
+            }
+        }
+    }
+
+    fn take_deliveries(&mut self) {
+        // As many as wait now: who puts in more meanwhile does not keep the others from being sent.
+        for _ in 0..self.mailbox.deliveries.len() {
+            let Ok(delivery) = self.mailbox.deliveries.try_recv() else {
+                return;
+            };
+            self.deliver(&delivery);
+        }
+    }
+
+    /// Lays out what is for each connection.
+    fn deliver(&mut self, delivery: &Delivery) {
+        for parcel in &delivery.parcels {
+            for &key in parcel.to.as_slice() {
+                let frame = parcel.frame.clone();
+                self.lay(
+                    key,
+                    if parcel.reliable {
+                        Letter::Frame(frame)
+                    } else {
+                        Letter::Fragment(frame)
+                    },
+                );
+            }
+        }
+        for &(key, reason) in &delivery.closes {
+            self.lay(key, Letter::Close(reason));
+        }
+    }
+
+    fn lay(&mut self, key: ConnectionKey, letter: Letter) {
+        let slot = &mut self.slots[key.slot as usize];
+        // Another's by now, or nobody's.
+        if slot.generation == key.generation && slot.is_taken {
+            slot.letters.push(letter);
+            self.touch(key.slot);
+        }
+    }
+
+    fn touch(&mut self, slot: u32) {
+        let place = &mut self.slots[slot as usize];
+        if place.is_taken && !place.is_touched {
+            place.is_touched = true;
+            self.touched.push(slot);
+        }
+    }
+
+    /// Lets a connection deal with what has happened to it, and sends what it has to send.
+    fn drive(&mut self, slot: u32, now: Instant) {
+        let place = &mut self.slots[slot as usize];
+        place.is_touched = false;
+        let Some(connection) = self.connections[slot as usize].as_deref_mut() else {
+            return;
+        };
+        let handle = ConnectionHandle(slot as usize);
+        let before = connection.stage();
+        for letter in place.letters.drain(..) {
+            connection.post(letter, &self.context, now);
+        }
+        connection.drive(&self.context, now);
+        let mut is_drained = false;
+        while let Some(event) = connection.quic.poll_endpoint_events() {
+            is_drained |= event.is_drained();
+            if let Some(event) = self.endpoint.handle_event(handle, event) {
+                connection.quic.handle_event(event);
+            }
+        }
+        let after = connection.stage();
+        if before == Stage::Handshake && after != Stage::Handshake {
+            self.admission.settle();
+        }
+        if before != Stage::Closed && after == Stage::Closed {
+            self.admission.leave(connection.peer.ip());
+        }
+        if is_drained {
+            self.deadlines.clear(slot, &mut place.armed);
+            place.is_taken = false;
+            place.letters = Vec::new();
+            self.connections[slot as usize] = None;
+            return;
+        }
+        let segments = self.socket.segments_max();
+        let mut packets = 0;
+        let mut is_cut_short = true;
+        for _ in 0..SENDS_PER_PASS {
+            self.buffer.clear();
+            let transmit = connection
+                .quic
+                .poll_transmit(now, segments, &mut self.buffer);
+            let Some(transmit) = transmit else {
+                is_cut_short = false;
+                break;
+            };
+            let segment = transmit.segment_size.unwrap_or(transmit.size).max(1);
+            packets += transmit.size.div_ceil(segment);
+            if !self.socket.send(&transmit, &self.buffer) {
+                self.is_send_blocked = true;
+                break;
+            }
+        }
+        let deadline = connection.deadline(packets, now);
+        self.deadlines.set(slot, &mut place.armed, deadline);
+        if connection.is_stalled() {
+            self.stalled.push(slot);
+        } else if is_cut_short || connection.has_more() {
+            self.touch(slot);
+        }
+    }
+
+    fn close_all(&mut self, now: Instant) {
+        for slot in 0..self.connections.len() {
+            let Some(connection) = self.connections[slot].as_deref_mut() else {
+                continue;
+            };
+            if connection.stage() == Stage::Closed {
+                continue;
+            }
+            if connection.stage() == Stage::Handshake {
+                self.admission.settle();
+            }
+            self.admission.leave(connection.peer.ip());
+            connection.stop(DisconnectReason::Stopping, now);
+            self.touch(slot as u32);
+        }
+    }
+}
+
+/// An endpoint for a socket.
+pub(super) fn endpoint(
+    socket: &Socket,
+    config: quinn_proto::EndpointConfig,
+    server: quinn_proto::ServerConfig,
+) -> Endpoint {
+    Endpoint::new(
+        Arc::new(config),
+        Some(Arc::new(server)),
+        !socket.may_fragment(),
+        None,
+    )
+}

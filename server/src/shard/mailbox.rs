@@ -1,0 +1,166 @@
+//! The mailbox of a shard: what rooms have for its sessions, and the answers to those who want to join.
+//!
+//! Bounded queues and one bell, which rings once until the shard has looked. Rooms put in one [`Delivery`] a tick; when a
+//! shard is so far behind that its queue is full, the room waits: its ticks get late, and that is what overload looks
+//! like. A shard never waits for a room, so nobody waits in a circle.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use chalkboard_shared::reason::DisconnectReason;
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::session::Session;
+
+/// Deliveries that wait: a tick of as many rooms.
+const DELIVERIES_MAX: usize = 1024;
+/// Answers that wait; each belongs to a connection that does nothing else meanwhile.
+const ANSWERS_MAX: usize = 16 * 1024;
+
+/// A connection of a shard. A place is used again; a key never is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct ConnectionKey {
+    pub(super) slot: u32,
+    pub(super) generation: u32,
+}
+
+/// For whom a frame is.
+#[derive(Debug, Clone)]
+pub(crate) enum Addressees {
+    /// A connection.
+    One(ConnectionKey),
+    /// Connections that get the same.
+    Many(Arc<[ConnectionKey]>),
+}
+
+impl Addressees {
+    /// The connections.
+    pub(super) fn as_slice(&self) -> &[ConnectionKey] {
+        match self {
+            Self::One(key) => std::slice::from_ref(key),
+            Self::Many(keys) => keys,
+        }
+    }
+}
+
+/// A frame for connections of one shard.
+#[derive(Debug)]
+pub(crate) struct Parcel {
+    pub(crate) to: Addressees,
+    /// On the stream; otherwise in a datagram.
+    pub(crate) reliable: bool,
+    pub(crate) frame: Bytes,
+}
+
+/// What a room has for the sessions of one shard after a step.
+#[derive(Debug, Default)]
+pub(crate) struct Delivery {
+    /// In order.
+    pub(crate) parcels: Vec<Parcel>,
+    /// Sessions that end, after what came before.
+    pub(crate) closes: Vec<(ConnectionKey, DisconnectReason)>,
+}
+
+impl Delivery {
+    /// Nothing is in it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.parcels.is_empty() && self.closes.is_empty()
+    }
+}
+
+/// What became of a connection's wish to join a room.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) key: ConnectionKey,
+    pub(super) joined: Result<Session, DisconnectReason>,
+}
+
+/// The outside: for rooms, and whoever else has something for a shard.
+#[derive(Debug, Clone)]
+pub(crate) struct ShardHandle(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    deliveries: Sender<Delivery>,
+    answers: Sender<Answer>,
+    is_rung: AtomicBool,
+    is_stopping: AtomicBool,
+    bell: mio::Waker,
+}
+
+/// The inside, which the shard keeps.
+#[derive(Debug)]
+pub(super) struct Mailbox {
+    pub(super) deliveries: Receiver<Delivery>,
+    pub(super) answers: Receiver<Answer>,
+    shared: Arc<Shared>,
+}
+
+impl ShardHandle {
+    /// A mailbox that rings this bell.
+    pub(super) fn new(bell: mio::Waker) -> (Self, Mailbox) {
+        let (deliveries, delivery_queue) = bounded(DELIVERIES_MAX);
+        let (answers, answer_queue) = bounded(ANSWERS_MAX);
+        let shared = Arc::new(Shared {
+            deliveries,
+            answers,
+            is_rung: AtomicBool::new(false),
+            is_stopping: AtomicBool::new(false),
+            bell,
+        });
+        let mailbox = Mailbox {
+            deliveries: delivery_queue,
+            answers: answer_queue,
+            shared: shared.clone(),
+        };
+        (Self(shared), mailbox)
+    }
+
+    /// The same shard.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Brings a delivery. Waits while too many wait already; a shard that has ended takes none, and needs none.
+    pub(crate) fn deliver(&self, delivery: Delivery) {
+        // It fails only when the shard has ended, and its sessions with it.
+        let _ = self.0.deliveries.send(delivery);
+        self.0.ring();
+    }
+
+    /// Brings an answer. If there is no place for it, whoever it is for waits in vain and is let go in time.
+    pub(super) fn answer(&self, answer: Answer) {
+        // What is dropped here leaves its room.
+        let _ = self.0.answers.try_send(answer);
+        self.0.ring();
+    }
+
+    /// Asks the shard to end.
+    pub(super) fn stop(&self) {
+        self.0.is_stopping.store(true, Ordering::Release);
+        self.0.ring();
+    }
+}
+
+impl Shared {
+    fn ring(&self) {
+        if !self.is_rung.swap(true, Ordering::SeqCst)
+            && let Err(error) = self.bell.wake()
+        {
+            tracing::error!(%error, "a shard can't be woken");
+        }
+    }
+}
+
+impl Mailbox {
+    /// Heard; from now on the next thing that comes in rings again. Call it before looking into the queues.
+    pub(super) fn answer_bell(&self) {
+        self.shared.is_rung.store(false, Ordering::SeqCst);
+    }
+
+    /// The shard is to end.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.shared.is_stopping.load(Ordering::Acquire)
+    }
+}

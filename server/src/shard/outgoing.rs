@@ -1,0 +1,192 @@
+//! What a connection has to send: frames for the session's stream, and the datagrams of a tick.
+//!
+//! Reliable frames keep their order and wait here when QUIC takes no more; too many of them end the session. Frames that
+//! may be lost are packed into as few datagrams as they fit; a connection that has not sent the last tick's yet gets none
+//! of this tick's: what is old when it arrives is no use.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+use chalkboard_shared::limits::SESSION_QUEUE_BYTES_MAX;
+use chalkboard_shared::wire::frame;
+use quinn_proto::{Connection as Quic, StreamId, WriteError};
+
+use crate::telemetry::Counters;
+use crate::transport::webtransport::WebTransport;
+
+/// Bytes that wait before QUIC's own window at the most; the other half waits in it.
+const WAITING_BYTES_MAX: usize = SESSION_QUEUE_BYTES_MAX / 2;
+/// Pieces that wait: a minute of a frame each tick.
+const PIECES_MAX: usize = 4096;
+/// From this size on a frame is passed on as it is; smaller ones are copied together.
+const FRAME_BYTES_UNCOPIED: usize = 4 * 1024;
+/// Pieces handed to QUIC in one call.
+const PIECES_PER_WRITE: usize = 16;
+
+/// As much waits as may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Full;
+
+/// The peer wants nothing more on the stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stopped;
+
+/// What waits to be sent.
+#[derive(Debug, Default)]
+pub(super) struct Outgoing {
+    stream: Option<StreamId>,
+    /// Heads and frames that QUIC has not taken.
+    waiting: VecDeque<Bytes>,
+    waiting_bytes: usize,
+    /// Small frames behind those.
+    small: BytesMut,
+    /// Frames that may be lost, packed.
+    datagram: BytesMut,
+    pass: Pass,
+    /// Bytes that QUIC has taken since this was last asked.
+    written: usize,
+}
+
+/// What becomes of this pass's datagrams.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Pass {
+    /// There were none yet.
+    #[default]
+    Fresh,
+    /// They are sent; each may have this size.
+    Open(usize),
+    /// They are left out.
+    Skipped,
+}
+
+impl Outgoing {
+    /// The session's stream is there.
+    pub(super) fn open(&mut self, stream: StreamId) {
+        self.stream = Some(stream);
+    }
+
+    /// The session's stream.
+    pub(super) fn stream(&self) -> Option<StreamId> {
+        self.stream
+    }
+
+    /// Adds a frame that must arrive. A single frame is always taken, whatever its size.
+    pub(super) fn push(&mut self, frame: &Bytes) -> Result<(), Full> {
+        let waiting = self.waiting_bytes + self.small.len();
+        if self.waiting.len() >= PIECES_MAX
+            || (waiting > 0 && waiting + frame.len() > WAITING_BYTES_MAX)
+        {
+            return Err(Full);
+        }
+        self.small.extend_from_slice(&frame::head(frame));
+        if frame.len() < FRAME_BYTES_UNCOPIED {
+            self.small.extend_from_slice(frame);
+        } else {
+            self.close_small();
+            self.waiting_bytes += frame.len();
+            self.waiting.push_back(frame.clone());
+        }
+        Ok(())
+    }
+
+    /// Adds a frame that may be lost.
+    pub(super) fn push_fragment(
+        &mut self,
+        fragment: &Bytes,
+        quic: &mut Quic,
+        web: &WebTransport,
+        counters: &Counters,
+    ) {
+        let size_max = match self.pass {
+            Pass::Open(size_max) => size_max,
+            Pass::Fresh => {
+                let datagrams = quic.datagrams();
+                let size_max = datagrams.max_size().unwrap_or(0);
+                let is_behind = datagrams.send_buffer_space() < super::quic::DATAGRAM_SPACE_EMPTY;
+                if is_behind || size_max == 0 {
+                    self.pass = Pass::Skipped;
+                } else {
+                    self.pass = Pass::Open(size_max);
+                }
+                return self.push_fragment(fragment, quic, web, counters);
+            }
+            Pass::Skipped => {
+                counters.datagrams_skipped.increment();
+                return;
+            }
+        };
+        if self.datagram.len() + frame::packed_bytes(fragment) > size_max {
+            self.send_datagram(quic, counters);
+        }
+        if self.datagram.is_empty() {
+            self.datagram.reserve(size_max);
+            web.datagram_head(&mut self.datagram);
+        }
+        frame::pack(fragment, &mut self.datagram);
+    }
+
+    /// Nothing of what waits is to be sent.
+    pub(super) fn clear(&mut self) {
+        self.waiting = VecDeque::new();
+        self.waiting_bytes = 0;
+        self.small = BytesMut::new();
+        self.datagram = BytesMut::new();
+        self.pass = Pass::Skipped;
+    }
+
+    /// Hands QUIC what it takes; `true` when nothing waits any more.
+    pub(super) fn flush(&mut self, quic: &mut Quic, counters: &Counters) -> Result<bool, Stopped> {
+        self.send_datagram(quic, counters);
+        self.pass = Pass::Fresh;
+        self.close_small();
+        let Some(stream) = self.stream else {
+            return Ok(self.waiting.is_empty());
+        };
+        while !self.waiting.is_empty() {
+            let count = self.waiting.len().min(PIECES_PER_WRITE);
+            let pieces = &mut self.waiting.make_contiguous()[..count];
+            match quic.send_stream(stream).write_chunks(pieces) {
+                Ok(written) => {
+                    self.waiting.drain(..written.chunks);
+                    self.waiting_bytes -= written.bytes;
+                    self.written += written.bytes;
+                }
+                Err(WriteError::Blocked) => return Ok(false),
+                Err(WriteError::Stopped(_) | WriteError::ClosedStream) => return Err(Stopped),
+            }
+        }
+        // A queue that was long once would keep its place for ever.
+        if self.waiting.capacity() > PIECES_PER_WRITE {
+            self.waiting = VecDeque::new();
+        }
+        Ok(true)
+    }
+
+    /// Bytes that QUIC has taken and that were not [told](Self::told) yet.
+    pub(super) fn written(&self) -> usize {
+        self.written
+    }
+
+    /// Those bytes have been told.
+    pub(super) fn told(&mut self) {
+        self.written = 0;
+    }
+
+    fn close_small(&mut self) {
+        if !self.small.is_empty() {
+            let piece = std::mem::take(&mut self.small).freeze();
+            self.waiting_bytes += piece.len();
+            self.waiting.push_back(piece);
+        }
+    }
+
+    fn send_datagram(&mut self, quic: &mut Quic, counters: &Counters) {
+        if self.datagram.is_empty() {
+            return;
+        }
+        let datagram = std::mem::take(&mut self.datagram).freeze();
+        if quic.datagrams().send(datagram, false).is_err() {
+            counters.datagrams_skipped.increment();
+        }
+    }
+}
