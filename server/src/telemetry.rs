@@ -157,12 +157,9 @@ impl Stages {
             PresenceStage::Sparse => "sparse",
             PresenceStage::Crowd => "crowd",
         };
-        PresenceStage::ALL.iter().map(move |&stage| {
-            (
-                name(stage),
-                self.0[stage as usize].load(Ordering::Relaxed),
-            )
-        })
+        PresenceStage::ALL
+            .iter()
+            .map(move |&stage| (name(stage), self.0[stage as usize].load(Ordering::Relaxed)))
     }
 }
 

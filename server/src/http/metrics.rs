@@ -46,7 +46,10 @@ fn render(site: &Site) -> String {
         ("sessions", site.reception.connected.get()),
     ];
     for (name, value) in gauges {
-        let _ = writeln!(text, "# TYPE chalkboard_{name} gauge\nchalkboard_{name} {value}");
+        let _ = writeln!(
+            text,
+            "# TYPE chalkboard_{name} gauge\nchalkboard_{name} {value}"
+        );
     }
     for (name, value) in site.counters.values() {
         let _ = writeln!(

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use chalkboard_shared::SessionId;
@@ -99,9 +100,16 @@ impl Dispatch {
     pub(super) fn send(&mut self) {
         for (shard, delivery) in &mut self.shards {
             if !delivery.is_empty() {
+                delivery.made = Some(Instant::now());
                 shard.deliver(std::mem::take(delivery));
             }
         }
+    }
+
+    /// How long the slowest shard took for the last delivery that it has sent.
+    pub(super) fn delay(&self) -> Duration {
+        let delays = self.shards.iter().map(|(shard, _)| shard.delay());
+        delays.max().unwrap_or_default()
     }
 
     /// The place of a shard; there are as many as the server has.

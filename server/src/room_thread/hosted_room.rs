@@ -103,6 +103,11 @@ impl HostedRoom {
         self.sessions.len()
     }
 
+    /// How long it takes from a step to the network.
+    pub(super) fn sending_delay(&self) -> Duration {
+        self.dispatch.delay()
+    }
+
     /// From the next step on it goes at this pace.
     pub(super) fn set_pace(&mut self, pace: Pace) {
         self.own_inputs.push(Input::Pace(pace));

@@ -94,10 +94,10 @@ impl Pacing {
         let tick = self.tick();
         self.window.elapsed += tick.max(seen.busy);
         self.window.steps += 1;
-        if seen.late > tick / 2 || seen.busy > tick {
+        if seen.late > tick / 4 * 3 || seen.busy > tick {
             self.window.late += 1;
         }
-        if seen.late > tick / 4 || seen.busy > tick / 2 {
+        if seen.late > tick / 2 || seen.busy > tick / 2 {
             self.window.uneasy += 1;
         }
         if self.window.elapsed >= WINDOW {
@@ -213,7 +213,10 @@ mod tests {
         }
         assert_eq!(last.presence, PresenceStage::Crowd);
         pass(&mut pacing, 2000.0, seen(100, 0));
-        assert_eq!((pacing.tick().as_millis(), pacing.stage()), (16, PresenceStage::Full));
+        assert_eq!(
+            (pacing.tick().as_millis(), pacing.stage()),
+            (16, PresenceStage::Full)
+        );
     }
 
     #[test]

@@ -59,6 +59,8 @@ pub(super) struct Driver {
     deadlines: Deadlines,
     /// Connections to be looked at in this pass.
     touched: Vec<u32>,
+    /// When the oldest delivery of this pass was made.
+    delivered: Option<Instant>,
     /// Connections that wait for a place in their room.
     stalled: Vec<u32>,
     /// There may be more packets.
@@ -96,6 +98,7 @@ impl Driver {
             generations: 0,
             deadlines: Deadlines::default(),
             touched: Vec::new(),
+            delivered: None,
             stalled: Vec::new(),
             is_readable: true,
             is_send_blocked: false,
@@ -189,6 +192,11 @@ impl Driver {
         }
         // Those that had no turn keep their mark.
         self.touched.extend(left);
+        if !self.is_send_blocked
+            && let Some(made) = self.delivered.take()
+        {
+            self.mailbox.note_delay(made.elapsed());
+        }
     }
 
     fn receive(&mut self, now: Instant) {
@@ -311,6 +319,7 @@ impl Driver {
             let Ok(delivery) = self.mailbox.deliveries.try_recv() else {
                 return;
             };
+            self.delivered = self.delivered.or(delivery.made);
             self.deliver(&delivery);
         }
     }

@@ -5,7 +5,8 @@
 //! like. A shard never waits for a room, so nobody waits in a circle.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use chalkboard_shared::reason::DisconnectReason;
@@ -60,6 +61,8 @@ pub(crate) struct Delivery {
     pub(crate) parcels: Vec<Parcel>,
     /// Sessions that end, after what came before.
     pub(crate) closes: Vec<(ConnectionKey, DisconnectReason)>,
+    /// When the room was done with it.
+    pub(crate) made: Option<Instant>,
 }
 
 impl Delivery {
@@ -86,6 +89,8 @@ struct Shared {
     answers: Sender<Answer>,
     is_rung: AtomicBool,
     is_stopping: AtomicBool,
+    /// How long the last delivery took from the room to the network, in microseconds.
+    delay_us: AtomicU64,
     bell: mio::Waker,
 }
 
@@ -107,6 +112,7 @@ impl ShardHandle {
             answers,
             is_rung: AtomicBool::new(false),
             is_stopping: AtomicBool::new(false),
+            delay_us: AtomicU64::new(0),
             bell,
         });
         let mailbox = Mailbox {
@@ -127,6 +133,11 @@ impl ShardHandle {
         // It fails only when the shard has ended, and its sessions with it.
         let _ = self.0.deliveries.send(delivery);
         self.0.ring();
+    }
+
+    /// How long the last delivery took from the room to the network.
+    pub(crate) fn delay(&self) -> Duration {
+        Duration::from_micros(self.0.delay_us.load(Ordering::Relaxed))
     }
 
     /// Brings an answer. If there is no place for it, whoever it is for waits in vain and is let go in time.
@@ -157,6 +168,12 @@ impl Mailbox {
     /// Heard; from now on the next thing that comes in rings again. Call it before looking into the queues.
     pub(super) fn answer_bell(&self) {
         self.shared.is_rung.store(false, Ordering::SeqCst);
+    }
+
+    /// A delivery has left for the network so long after it was made.
+    pub(super) fn note_delay(&self, delay: Duration) {
+        let us = u64::try_from(delay.as_micros()).unwrap_or(u64::MAX);
+        self.shared.delay_us.store(us, Ordering::Relaxed);
     }
 
     /// The shard is to end.
