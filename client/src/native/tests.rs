@@ -342,3 +342,35 @@ async fn addresses_that_are_none_are_told_apart() {
         assert!(matches!(failed, Err(LinkError::Address(_))), "{url}");
     }
 }
+
+#[tokio::test]
+async fn links_share_a_socket_and_each_counts_its_own() {
+    let (url, trust) = Host::default().web_transport().await;
+    let local = std::net::Ipv4Addr::LOCALHOST.into();
+    let socket = SharedSocket::bind(local, &trust, 4096).expect("a socket");
+    let mut links = Vec::new();
+    for n in 1..=3 {
+        let mut link = Link::web_transport_on(&socket, &url, None)
+            .await
+            .expect("it connects");
+        let meter = link.meter().expect("WebTransport counts");
+        let mut client = Client::new(options(n, chalkboard_shared::Secret([9; 16])));
+        client.connected(0.0);
+        let hello = client.poll_transmit().expect("a hello").frame;
+        link.send(hello).await.expect("it is sent");
+        links.push((link.split(), meter));
+    }
+    for ((_sender, receiver), meter) in &mut links {
+        let drained = tokio::time::timeout(PATIENCE, receiver.drain()).await;
+        let bytes = drained.expect("in time").expect("the welcome came");
+        assert!(bytes > 0);
+        assert!(meter.received_bytes() > bytes as u64, "and the handshake");
+        assert!(meter.received_packets() > 1);
+        assert!(!meter.is_closed());
+    }
+    let ((sender, _receiver), meter) = links.remove(0);
+    sender.close(0, "").await;
+    assert!(meter.is_closed());
+    let others = links.iter().filter(|(_, meter)| !meter.is_closed());
+    assert_eq!(others.count(), 2, "the others stay");
+}
