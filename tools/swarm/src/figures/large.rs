@@ -133,13 +133,14 @@ pub(super) fn sessions(bench: &mut Bench) -> Result<Vec<Row>> {
         ),
         asked: "connects, stays, <= 12 kB/s each, ops p99 < 150 ms".to_owned(),
         measured: format!(
-            "connected in {:.0} s, {} lost, {:.1} kB/s each, ops {}, cursors {} ({:.0} % of nominal)",
+            "connected in {:.0} s, {} lost, {:.1} kB/s each, ops {}, cursors {} ({:.0} % of nominal){}",
             run.connect_s,
             run.report.dead,
             each / KB as f64,
             percentiles(ops),
             percentiles(Percentiles::of(&run.report.lat_cursor_ms)),
-            100.0 * run.cursor_share()
+            100.0 * run.cursor_share(),
+            run.caveat()
         ),
         verdict: Verdict::of(is_met),
         command: bench.command("sessions"),
@@ -199,11 +200,12 @@ pub(super) fn rooms(bench: &mut Bench) -> Result<Vec<Row>> {
         ),
         asked: "tick time p99 < 4 ms a room, no room starves".to_owned(),
         measured: format!(
-            "latency {}, {:.0} % of cursor updates, {} lost; {:.2} cores (the server tells no tick times)",
+            "latency {}, {:.0} % of cursor updates, {} lost; {:.2} cores (the server tells no tick times){}",
             percentiles(run.latency()),
             100.0 * run.cursor_share(),
             run.report.dead,
-            run.server_cores()
+            run.server_cores(),
+            run.caveat()
         ),
         verdict: Verdict::Open,
         command: bench.command("rooms"),

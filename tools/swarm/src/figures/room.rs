@@ -70,10 +70,11 @@ pub(super) fn cpu(bench: &mut Bench) -> Result<Vec<Row>> {
                 figure: format!("server CPU seconds per million delivered updates, n = {n}"),
                 asked: format!("<= {goal}"),
                 measured: format!(
-                    "{} ({:.0} % of a core, {:.1} % of cursor updates)",
+                    "{} ({:.0} % of a core, {:.1} % of cursor updates){}",
                     number(cost, 3),
                     100.0 * run.server_cores(),
-                    100.0 * run.cursor_share()
+                    100.0 * run.cursor_share(),
+                    run.caveat()
                 ),
                 verdict,
                 command: bench.command("cpu"),
@@ -96,7 +97,7 @@ pub(super) fn bytes(bench: &mut Bench) -> Result<Vec<Row>> {
         figure: "bytes on the wire per delivered update, n = 400 (UDP payload, QUIC included)"
             .to_owned(),
         asked: "<= 3".to_owned(),
-        measured: number(bytes, 2),
+        measured: number(bytes, 2) + &run.caveat(),
         verdict,
         command: bench.command("bytes"),
         details: run.details(),
@@ -115,7 +116,7 @@ pub(super) fn latency(bench: &mut Bench) -> Result<Vec<Row>> {
             Ok(Row {
                 figure: format!("p50 / p99 from sending to decoding, n = {n}"),
                 asked: format!("<= {p50} / {p99} ms"),
-                measured: percentiles(run.latency()),
+                measured: percentiles(run.latency()) + &run.caveat(),
                 verdict,
                 command: bench.command("latency"),
                 details: run.details(),

@@ -123,6 +123,18 @@ impl Run {
         self.report.send_lag_p99_ms < 5.0 && self.report.loop_util < 0.95
     }
 
+    /// What has to be said beside a figure where the load was slow itself; else nothing.
+    pub(crate) fn caveat(&self) -> String {
+        if self.is_load_sound() {
+            return String::new();
+        }
+        format!(
+            " (NOT SOUND: the load itself was late by {:.0} ms at p99, {:.0} % busy)",
+            self.report.send_lag_p99_ms,
+            100.0 * self.report.loop_util
+        )
+    }
+
     /// Share of a core that the server used.
     pub(crate) fn server_cores(&self) -> f64 {
         self.cpu_s / self.seconds
@@ -184,5 +196,24 @@ mod tests {
         assert_eq!(run.delivered(), 2_020_000.0);
         assert!((run.cpu_per_million().expect("some came") - 2.0).abs() < 1e-9);
         assert!(run.saw_all_kinds());
+        assert_eq!(run.caveat(), "");
+    }
+
+    #[test]
+    fn a_load_that_was_slow_itself_is_named() {
+        let run = Run {
+            report: Report {
+                send_lag_p99_ms: 40.0,
+                ..Report::default()
+            },
+            spec: Spec::default(),
+            seconds: 10.0,
+            cpu_s: 1.0,
+            connect_s: 0.1,
+            memory_bytes: 1,
+            setup: String::new(),
+        };
+        assert!(run.caveat().contains("40 ms"));
+        assert_eq!(run.cpu_per_million(), None, "nothing came");
     }
 }
