@@ -195,6 +195,11 @@ impl Reader {
         self.raw(len)
     }
 
+    /// What is not yet taken, to look at.
+    pub fn as_slice(&self) -> &[u8] {
+        &self.bytes[self.at..]
+    }
+
     /// Everything that is left.
     pub fn rest(&mut self) -> Bytes {
         let v = self.bytes.slice(self.at..);

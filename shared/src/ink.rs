@@ -104,6 +104,11 @@ impl PackedInk {
         decode(self.bytes.clone(), usize::MAX).expect("packed ink was checked when it was made")
     }
 
+    /// Appends the points.
+    pub fn unpack_into(&self, points: &mut Vec<InkPoint>) {
+        points.extend(self.unpack());
+    }
+
     /// The packed bytes.
     pub const fn as_bytes(&self) -> &Bytes {
         &self.bytes

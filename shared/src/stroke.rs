@@ -152,6 +152,20 @@ impl Stroke {
         self.point_count = wet.len() as u32;
     }
 
+    /// The points of a stroke that has none yet, and whether they are all.
+    pub(crate) fn draw(&mut self, points: &[InkPoint], is_finished: bool) {
+        for point in points {
+            self.bounds = self.bounds.including(point.at);
+            self.ink_hash = hash_point(self.ink_hash, point);
+        }
+        self.point_count = points.len() as u32;
+        self.ink = if is_finished {
+            Ink::Dry(PackedInk::pack(points))
+        } else {
+            Ink::Wet(points.to_vec())
+        };
+    }
+
     /// Packs the points; nothing for a stroke that is finished or has none.
     pub fn finish(&mut self) {
         if let Ink::Wet(points) = &self.ink

@@ -39,7 +39,7 @@ impl<'a> BitWriter<'a> {
 
     /// Bytes in the vector once this is finished.
     pub const fn len(&self) -> usize {
-        self.bytes.len() + (self.count > 0) as usize
+        self.bytes.len() + self.count.div_ceil(8) as usize
     }
 
     /// Nothing is in the vector, and nothing was written.
@@ -52,10 +52,11 @@ impl<'a> BitWriter<'a> {
         debug_assert!(count <= 32 && (count == 32 || v >> count == 0));
         self.pending |= u64::from(v) << self.count;
         self.count += count;
-        while self.count >= 8 {
-            self.bytes.push(self.pending as u8);
-            self.pending >>= 8;
-            self.count -= 8;
+        if self.count >= 32 {
+            self.bytes
+                .extend_from_slice(&(self.pending as u32).to_le_bytes());
+            self.pending >>= 32;
+            self.count -= 32;
         }
     }
 
@@ -65,6 +66,9 @@ impl<'a> BitWriter<'a> {
         if high >= ESCAPE {
             self.bits(0, ESCAPE);
             self.bits(v, 32);
+        } else if high + 1 + k <= 32 {
+            let low = v & ((1u32 << k) - 1);
+            self.bits((1 | low << 1) << high, high + 1 + k);
         } else {
             self.bits(1 << high, high + 1);
             self.bits(v & ((1u32 << k) - 1), k);
@@ -73,9 +77,9 @@ impl<'a> BitWriter<'a> {
 
     /// Fills the last byte with zeros.
     pub fn finish(self) {
-        if self.count > 0 {
-            self.bytes.push(self.pending as u8);
-        }
+        let left = self.count.div_ceil(8) as usize;
+        self.bytes
+            .extend_from_slice(&self.pending.to_le_bytes()[..left]);
     }
 }
 
@@ -94,7 +98,8 @@ impl<'a> BitReader<'a> {
     }
 
     /// Up to 57 bits from here, zeros after the end.
-    fn peek(&self) -> u64 {
+    #[inline]
+    pub(crate) fn peek(&self) -> u64 {
         let start = self.at / 8;
         let word = match self.bytes.get(start..start + 8) {
             Some(eight) => {
@@ -113,7 +118,9 @@ impl<'a> BitReader<'a> {
         word >> (self.at % 8)
     }
 
-    fn take(&mut self, count: u32) -> Result<(), DecodeError> {
+    /// Takes bits that were looked at with [`BitReader::peek`].
+    #[inline]
+    pub(crate) fn take(&mut self, count: u32) -> Result<(), DecodeError> {
         self.at += count as usize;
         if self.at > self.bytes.len() * 8 {
             Err(DecodeError::Truncated)
@@ -130,8 +137,10 @@ impl<'a> BitReader<'a> {
     }
 
     /// A Rice code with parameter `k`, 0 to 31.
+    #[inline]
     pub fn rice(&mut self, k: u32) -> Result<u32, DecodeError> {
-        let high = self.peek().trailing_zeros();
+        let word = self.peek();
+        let high = word.trailing_zeros();
         if high >= ESCAPE {
             self.take(ESCAPE)?;
             let v = self.bits(32)?;
@@ -141,12 +150,18 @@ impl<'a> BitReader<'a> {
                 Err(DecodeError::Malformed)
             };
         }
-        self.take(high + 1)?;
-        let low = self.bits(k)?;
+        // 20 + 31 bits are within what a look shows.
+        self.take(high + 1 + k)?;
+        let low = (word >> (high + 1)) as u32 & ((1u32 << k) - 1);
         if high > u32::MAX >> k {
             return Err(DecodeError::Malformed);
         }
         Ok(high << k | low)
+    }
+
+    /// Bytes that the bits taken so far lie in.
+    pub(crate) const fn bytes_taken(&self) -> usize {
+        self.at.div_ceil(8)
     }
 
     /// Only the zeros that fill the last byte may be left.
@@ -182,9 +197,14 @@ impl Adaptive {
     }
 
     /// The parameter for the next value: 2^k is about the mean.
+    #[inline]
     pub const fn k(self) -> u32 {
-        let mean = self.sum / self.count;
-        if mean == 0 { 0 } else { mean.ilog2() }
+        if self.sum < self.count {
+            return 0;
+        }
+        // The length of the whole part of sum / count, without the division: it is this or one less.
+        let k = self.sum.ilog2() - self.count.ilog2();
+        k - (self.count << k > self.sum) as u32
     }
 
     /// Learns a value. A stray one counts for at most 2^24, so that sums stay in range.
