@@ -25,7 +25,7 @@ use std::collections::HashMap;
 use crate::codec::bits::{BitReader, BitWriter, unzigzag, zigzag};
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::id::{ActorId, OpId, Position, StrokeId};
-use crate::ink::{InkPoint, SHIFT_MAX};
+use crate::ink::{InkPoint, SHIFT_MAX, point_of, shift_of};
 use crate::limits::{CHUNK_POINTS_MAX, CHUNK_STROKES_MAX, POINTS_PER_STROKE_MAX};
 use crate::stroke::{Ink, Stroke, StrokeStyle, Written};
 use predictor::{Fit, ORDER, Predictor};
@@ -143,8 +143,7 @@ impl Draft {
                 Ink::Wet(wet) => points.extend_from_slice(wet),
                 Ink::Dry(packed) => packed.unpack_into(&mut points),
             }
-            let bits = points.iter().fold(1 << SHIFT_MAX, |bits, p| bits | p.at.x | p.at.y);
-            let shift = bits.trailing_zeros();
+            let shift = shift_of(&points);
             let start = steps[0].len();
             for pair in points.windows(2) {
                 let (from, to) = (channels(pair[0], shift), channels(pair[1], shift));
@@ -282,7 +281,7 @@ fn errors(rows: &[Row], steps: &[Vec<i32>; 3], predictors: &[Predictor; 2]) -> V
     for c in 0..3 {
         let predictor = &predictors[c / 2];
         for row in rows {
-            let mut past = Past::default();
+            let mut past = Past::new();
             for at in row.steps.clone() {
                 let step = steps[c][at];
                 errors[at][c] = zigzag(step.wrapping_sub(past.expected(predictor)));
@@ -294,13 +293,19 @@ fn errors(rows: &[Row], steps: &[Vec<i32>; 3], predictors: &[Predictor; 2]) -> V
 }
 
 /// The last steps of one channel.
-#[derive(Default)]
 struct Past {
     steps: [i32; ORDER],
     count: usize,
 }
 
 impl Past {
+    const fn new() -> Self {
+        Self {
+            steps: [0; ORDER],
+            count: 0,
+        }
+    }
+
     /// Nothing is expected of a first step but rest.
     #[inline]
     fn expected(&self, predictor: &Predictor) -> i32 {
@@ -313,7 +318,9 @@ impl Past {
 
     #[inline]
     fn push(&mut self, step: i32) {
-        self.steps.copy_within(1.., 0);
+        for n in 1..ORDER {
+            self.steps[n - 1] = self.steps[n];
+        }
         self.steps[ORDER - 1] = step;
         self.count += 1;
     }
@@ -378,6 +385,7 @@ pub fn decode(r: &mut Reader) -> Result<Vec<Stroke>, DecodeError> {
         written: 0,
         points_left: CHUNK_POINTS_MAX,
         points: Vec::new(),
+        packed: Vec::new(),
     };
     let mut strokes = Vec::with_capacity(count);
     for _ in 0..count {
@@ -398,6 +406,8 @@ struct RowReader<'a> {
     written: u32,
     points_left: usize,
     points: Vec<InkPoint>,
+    /// Buffer of the packing.
+    packed: Vec<u8>,
 }
 
 impl RowReader<'_> {
@@ -463,7 +473,7 @@ impl RowReader<'_> {
             value: flags & ERASED != 0,
             by: erased_by,
         };
-        stroke.draw(&self.points, is_finished);
+        stroke.draw(&self.points, is_finished, &mut self.packed);
         Ok(stroke)
     }
 
@@ -479,44 +489,34 @@ impl RowReader<'_> {
         }
         at[2] = self.word(Column::StartPressure)? as i32;
         self.points.reserve(count);
-        self.points.push(point(at, shift)?);
+        self.points.push(point_of(at, shift)?);
         if count == 1 {
             return Ok(());
         }
-        let mut pasts = [const { Past { steps: [0; ORDER], count: 0 } }; 3];
+        let mut pasts = [const { Past::new() }; 3];
         let first = [Column::FirstStep, Column::FirstStep, Column::FirstPressureStep];
         for c in 0..3 {
             let step = unzigzag(self.word(first[c])?);
             pasts[c].push(step);
             at[c] = at[c].wrapping_add(step);
         }
-        self.points.push(point(at, shift)?);
-        let codes = [Column::Step, Column::Step, Column::PressureStep]
-            .map(|column| &self.codes[column as usize]);
-        let [along, across, pressing] = &mut pasts;
-        for before in 1..count - 1 {
-            for (c, past) in [&mut *along, &mut *across, &mut *pressing].into_iter().enumerate() {
-                let error = unzigzag(codes[c].read_u32(&mut self.bits)?);
-                let step = self.predictors[c / 2].next(&past.steps, before).wrapping_add(error);
-                past.push(step);
+        self.points.push(point_of(at, shift)?);
+        let coordinates = &self.codes[Column::Step as usize];
+        let pressures = &self.codes[Column::PressureStep as usize];
+        for _ in 2..count {
+            let errors = CodeReader::read_three(
+                [coordinates, coordinates, pressures],
+                &mut self.bits,
+            )?;
+            for c in 0..3 {
+                let expected = pasts[c].expected(&self.predictors[c / 2]);
+                let step = expected.wrapping_add(unzigzag(errors[c]));
+                pasts[c].push(step);
                 at[c] = at[c].wrapping_add(step);
             }
-            self.points.push(point(at, shift)?);
+            self.points.push(point_of(at, shift)?);
         }
         Ok(())
-    }
-}
-
-/// A point by its divided coordinates.
-#[inline]
-fn point([x, y, pressure]: [i32; 3], shift: u32) -> Result<InkPoint, DecodeError> {
-    let whole = |v: i32| v.checked_mul(1 << shift).ok_or(DecodeError::OutOfRange);
-    let pressure = u8::try_from(pressure).map_err(|_| DecodeError::OutOfRange)?;
-    let point = InkPoint::new(whole(x)?, whole(y)?, pressure);
-    if point.at.is_in_bounds() {
-        Ok(point)
-    } else {
-        Err(DecodeError::OutOfRange)
     }
 }
 

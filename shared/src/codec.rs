@@ -93,9 +93,21 @@ impl Writer {
         &mut self.bytes
     }
 
+    /// The vector itself, with what was written so far.
+    pub fn into_vec(self) -> Vec<u8> {
+        self.bytes
+    }
+
     /// What was written, ready to share.
     pub fn into_bytes(self) -> Bytes {
         self.bytes.into()
+    }
+}
+
+impl From<Vec<u8>> for Writer {
+    /// Appends to what the vector holds.
+    fn from(bytes: Vec<u8>) -> Self {
+        Self { bytes }
     }
 }
 

@@ -8,12 +8,12 @@ use crate::codec::bits::{BitReader, BitWriter};
 use crate::codec::{DecodeError, Reader, Writer};
 
 /// Numbers below this have a symbol each.
-const DIRECT: u64 = 32;
+const DIRECT: u64 = 64;
 
 /// log2 of [`DIRECT`].
 const DIRECT_LOG2: u32 = DIRECT.ilog2();
 
-/// Symbols: the direct ones, and four for each length from 6 to 64 bits.
+/// Symbols: the direct ones, and four for each length from 7 to 64 bits.
 const SYMBOLS: usize = DIRECT as usize + 4 * (64 - DIRECT_LOG2 as usize);
 
 /// Longest word in bits: 4096 entries of two bytes to look up in.
@@ -273,6 +273,28 @@ impl CodeReader {
         let low = u64::from(bits.bits(extra.min(32))?);
         let high = u64::from(bits.bits(extra.saturating_sub(32))?);
         Ok((4 | quarter) << extra | high << 32 | low)
+    }
+
+    /// Three numbers of 32 bits, one in each code, at one look where they are as small as most are.
+    #[inline]
+    pub(super) fn read_three(
+        codes: [&Self; 3],
+        bits: &mut BitReader<'_>,
+    ) -> Result<[u32; 3], DecodeError> {
+        let mut word = bits.peek();
+        let mut length = 0;
+        let symbols = codes.map(|code| {
+            let entry = code.entries[word as usize & code.mask];
+            word >>= entry & 15;
+            length += u32::from(entry & 15);
+            u32::from(entry >> 4)
+        });
+        if symbols.iter().all(|&symbol| u64::from(symbol) < DIRECT) {
+            bits.take(length)?;
+            return Ok(symbols);
+        }
+        let [first, second, third] = codes;
+        Ok([first.read_u32(bits)?, second.read_u32(bits)?, third.read_u32(bits)?])
     }
 
     #[inline]

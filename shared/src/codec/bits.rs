@@ -48,6 +48,7 @@ impl<'a> BitWriter<'a> {
     }
 
     /// The low `count` bits of `v`, 0 to 32 of them.
+    #[inline]
     pub fn bits(&mut self, v: u32, count: u32) {
         debug_assert!(count <= 32 && (count == 32 || v >> count == 0));
         self.pending |= u64::from(v) << self.count;
@@ -61,6 +62,7 @@ impl<'a> BitWriter<'a> {
     }
 
     /// A Rice code with parameter `k`, 0 to 31.
+    #[inline]
     pub fn rice(&mut self, v: u32, k: u32) {
         let high = v >> k;
         if high >= ESCAPE {
@@ -130,6 +132,7 @@ impl<'a> BitReader<'a> {
     }
 
     /// The next `count` bits, 0 to 32 of them.
+    #[inline]
     pub fn bits(&mut self, count: u32) -> Result<u32, DecodeError> {
         let v = self.peek() & ((1u64 << count) - 1);
         self.take(count)?;
@@ -208,6 +211,7 @@ impl Adaptive {
     }
 
     /// Learns a value. A stray one counts for at most 2^24, so that sums stay in range.
+    #[inline]
     pub fn learn(&mut self, v: u32) {
         self.sum += v.min(1 << 24);
         self.count += 1;
