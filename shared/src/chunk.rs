@@ -441,8 +441,7 @@ impl RowReader<'_> {
 
     fn stroke(&mut self) -> Result<Stroke, DecodeError> {
         let (place, actor) = self.actor(Column::Actor)?;
-        let z = self.order.z.checked_add(self.number(Column::Z)?);
-        let z = z.ok_or(DecodeError::OutOfRange)?;
+        let z = self.order.z.wrapping_add(self.number(Column::Z)?);
         let difference = unzigzag(self.word(Column::Counter)?);
         let counter = self.order.next(place, z).wrapping_add(difference as u32);
         self.order.saw(place, counter);

@@ -115,6 +115,18 @@ impl PackedInk {
         decode(&self.bytes, usize::MAX, points).expect("packed ink was checked when it was made");
     }
 
+    /// Where it begins.
+    pub fn first_point(&self) -> BoardPoint {
+        let first = || {
+            let mut r = Reader::new(self.bytes.clone());
+            r.varint()?;
+            let shift = r.u8()?;
+            let (x, y) = (r.zigzag_i32()?, r.zigzag_i32()?);
+            Ok::<_, DecodeError>(BoardPoint::new(x << shift, y << shift))
+        };
+        first().expect("packed ink was checked when it was made")
+    }
+
     /// The packed bytes.
     pub const fn as_bytes(&self) -> &Bytes {
         &self.bytes
@@ -221,6 +233,7 @@ mod tests {
         fn points_survive_packing(points in any_points()) {
             let packed = PackedInk::pack(&points);
             prop_assert_eq!(packed.unpack(), points.clone());
+            prop_assert_eq!(packed.first_point(), points[0].at);
             let (checked, decoded) = PackedInk::check(packed.as_bytes().clone(), 80).expect("own form");
             prop_assert_eq!(checked, packed);
             prop_assert_eq!(decoded, points);

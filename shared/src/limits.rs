@@ -12,8 +12,8 @@ pub const COORDINATE_MAX: i32 = 1 << 30;
 /// 256 x 9 B + 32 B = 2.4 KB, and a batch is cut at half of this.
 pub const CLIENT_FRAME_BYTES_MAX: usize = 64 * 1024;
 
-/// Largest frame the server sends on a stream, in bytes; chunks of the board are cut at [`CHUNK_BYTES_TARGET`],
-/// one stroke can add [`POINTS_PER_STROKE_MAX`] x 9 B = 90 KB, a tick's ops at most 1 MiB (the outbound bound).
+/// Largest frame the server sends on a stream, in bytes: a chunk of [`CHUNK_POINTS_MAX`] random points is 600 KB, a
+/// tick's ops at most 1 MiB (the outbound bound).
 pub const SERVER_FRAME_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// Points in one chunk: 512 KB of memory. A chunk of random ones is 600 KB, one of a hand's 100 KB.

@@ -195,6 +195,14 @@ impl Stroke {
         }
     }
 
+    /// Where it begins.
+    pub fn first_point(&self) -> Option<BoardPoint> {
+        match &self.ink {
+            Ink::Wet(points) => points.first().map(|point| point.at),
+            Ink::Dry(packed) => Some(packed.first_point()),
+        }
+    }
+
     /// The rectangle that its ink covers: the points and half the nib around them. Empty for one without points.
     pub fn extent(&self) -> BoardRect {
         self.bounds

@@ -8,6 +8,7 @@ use chalkboard_shared::wire::{Participant, PersonChange, ServerMessage};
 use chalkboard_shared::{DisconnectReason, Op, SessionId};
 
 use crate::input::{Inbox, Input, Join};
+use crate::joining::Backlog;
 use crate::ledger::Ledger;
 use crate::output::Output;
 use crate::people::{Cursor, Newcomer, OpQueue, People, User, Viewport, WaitingOp};
@@ -148,7 +149,8 @@ fn receive_join(world: &mut World, join: Join) {
     let viewport = Viewport {
         view,
         coverage: None,
-        backlog: Vec::new(),
+        has_moved: false,
+        backlog: Backlog::default(),
         is_covering: false,
         unwritten_bytes: 0,
     };

@@ -47,10 +47,7 @@ fn any_stroke() -> impl Strategy<Value = Stroke> {
 }
 
 fn any_strokes() -> impl Strategy<Value = Vec<Stroke>> {
-    proptest::collection::vec(any_stroke(), 0..40).prop_map(|mut strokes| {
-        strokes.sort_by_key(|stroke| stroke.z);
-        strokes
-    })
+    proptest::collection::vec(any_stroke(), 0..40)
 }
 
 fn encoded(strokes: &[Stroke]) -> Bytes {
