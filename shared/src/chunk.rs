@@ -124,9 +124,8 @@ impl Draft {
                 })
             };
             let actor = actor_place(stroke.id.actor());
-            let mut place = |by: OpId| {
-                (by != stroke.id.0).then(|| (actor_place(by.actor), by.counter))
-            };
+            let mut place =
+                |by: OpId| (by != stroke.id.0).then(|| (actor_place(by.actor), by.counter));
             let by = [place(stroke.style.by), place(stroke.erased.by)];
             let counter = stroke.id.0.counter;
             actors[actor].1.get_or_insert(counter);
@@ -208,7 +207,13 @@ impl Draft {
 
     /// Every number, in its order.
     fn visit(&self, mut put: impl FnMut(Column, u64)) {
-        let mut order = Order::new(self.z, self.ratio, self.actors.iter().map(|(_, first)| first.unwrap_or_default()));
+        let mut order = Order::new(
+            self.z,
+            self.ratio,
+            self.actors
+                .iter()
+                .map(|(_, first)| first.unwrap_or_default()),
+        );
         let mut written = 0u32;
         for row in &self.rows {
             put(Column::Actor, row.actor as u64);
@@ -493,7 +498,11 @@ impl RowReader<'_> {
             return Ok(());
         }
         let mut pasts = [const { Past::new() }; 3];
-        let first = [Column::FirstStep, Column::FirstStep, Column::FirstPressureStep];
+        let first = [
+            Column::FirstStep,
+            Column::FirstStep,
+            Column::FirstPressureStep,
+        ];
         for c in 0..3 {
             let step = unzigzag(self.word(first[c])?);
             pasts[c].push(step);
@@ -503,10 +512,8 @@ impl RowReader<'_> {
         let coordinates = &self.codes[Column::Step as usize];
         let pressures = &self.codes[Column::PressureStep as usize];
         for _ in 2..count {
-            let errors = CodeReader::read_three(
-                [coordinates, coordinates, pressures],
-                &mut self.bits,
-            )?;
+            let errors =
+                CodeReader::read_three([coordinates, coordinates, pressures], &mut self.bits)?;
             for c in 0..3 {
                 let expected = pasts[c].expected(&self.predictors[c / 2]);
                 let step = expected.wrapping_add(unzigzag(errors[c]));

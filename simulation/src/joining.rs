@@ -95,7 +95,9 @@ pub(crate) fn follow_views(
             continue;
         }
         output.reliable(session, ServerMessage::Coverage(coverage).encode());
-        looked_at += viewport.backlog.fill(&cells, viewport.view, before, coverage);
+        looked_at += viewport
+            .backlog
+            .fill(&cells, viewport.view, before, coverage);
         if !viewport.is_covering {
             viewport.is_covering = true;
             turns.waiting.push_back(session);
@@ -157,8 +159,7 @@ impl Backlog {
                     let held = self.held.filter(|_| in_part);
                     let is_lacking = |&entity: &Entity| {
                         let extent = stroke_of(entity).map_or(BoardRect::EMPTY, |s| s.extent());
-                        extent.intersects(area)
-                            && !held.is_some_and(|held| held.intersects(extent))
+                        extent.intersects(area) && !held.is_some_and(|held| held.intersects(extent))
                     };
                     if in_part {
                         *work = work.saturating_sub(strokes);
@@ -223,7 +224,9 @@ pub(crate) fn send_chunks(
         let viewport = viewport.as_mut();
         let area = viewport.coverage.map_or(BoardRect::EMPTY, Coverage::rect);
         while viewport.can_take_chunks()
-            && let Some(chunk) = viewport.backlog.next(area, &mut cells, &bodies, clock.tick, &mut work)
+            && let Some(chunk) = viewport
+                .backlog
+                .next(area, &mut cells, &bodies, clock.tick, &mut work)
         {
             viewport.unwritten_bytes += chunk.len() as u64;
             output.reliable(session, chunk);

@@ -115,7 +115,10 @@ impl Fit {
         }
         let unit = f64::from(steps.len() as u32) / shake;
         for (n, window) in steps.windows(ORDER + 1).enumerate().skip(1) {
-            if window.iter().any(|step| !(-STEP_MAX..=STEP_MAX).contains(step)) {
+            if window
+                .iter()
+                .any(|step| !(-STEP_MAX..=STEP_MAX).contains(step))
+            {
                 continue;
             }
             let sums = &mut self.rows[n.min(ORDER) - 1];
@@ -195,7 +198,8 @@ fn weights(sums: &Sums, n: usize) -> Row {
         }
         b[i] /= a[i][i];
         // A cast cuts at the bounds of its type and makes 0 of NaN.
-        row[i] = ((b[i] * f64::from(1 << WEIGHT_BITS)) as i64).clamp(-WEIGHT_MAX, WEIGHT_MAX) as i32;
+        row[i] =
+            ((b[i] * f64::from(1 << WEIGHT_BITS)) as i64).clamp(-WEIGHT_MAX, WEIGHT_MAX) as i32;
     }
     row
 }

@@ -33,7 +33,10 @@ const fn symbol_of(v: u64) -> (usize, u32) {
     }
     let extra = v.ilog2() - 2;
     let group = (extra + 2 - DIRECT_LOG2) as usize;
-    (DIRECT as usize + 4 * group + (v >> extra & 3) as usize, extra)
+    (
+        DIRECT as usize + 4 * group + (v >> extra & 3) as usize,
+        extra,
+    )
 }
 
 /// How often each symbol occurs in a column of numbers.
@@ -294,7 +297,11 @@ impl CodeReader {
             return Ok(symbols);
         }
         let [first, second, third] = codes;
-        Ok([first.read_u32(bits)?, second.read_u32(bits)?, third.read_u32(bits)?])
+        Ok([
+            first.read_u32(bits)?,
+            second.read_u32(bits)?,
+            third.read_u32(bits)?,
+        ])
     }
 
     #[inline]
@@ -327,7 +334,9 @@ mod tests {
         let code = CodeReader::new(&mut r).expect("own form");
         let rest = r.rest();
         let mut bits = BitReader::new(&rest);
-        let back = values.iter().map(|_| code.read(&mut bits).expect("is there"));
+        let back = values
+            .iter()
+            .map(|_| code.read(&mut bits).expect("is there"));
         let back = back.collect();
         bits.finish().expect("nothing left");
         (back, size)
@@ -364,7 +373,11 @@ mod tests {
         }
         let (back, size) = round_trip(&values);
         assert_eq!(back, values);
-        assert!(size * 8 < values.len() * 3, "{size} bytes for {} numbers", values.len());
+        assert!(
+            size * 8 < values.len() * 3,
+            "{size} bytes for {} numbers",
+            values.len()
+        );
         assert!(round_trip(&[7; 1000]).1 <= 3);
     }
 }
