@@ -139,7 +139,9 @@ fn receive_join(world: &mut World, join: Join) {
     for session in earlier {
         close(world, session, DisconnectReason::Replaced);
     }
-    let answered = world.resource::<Ledger>().answered(actor);
+    let ledger = world.resource::<Ledger>();
+    let answered = ledger.answered(actor);
+    let (position, durable_told) = (ledger.position, ledger.durable);
     let person = Participant {
         session,
         actor,
@@ -157,6 +159,9 @@ fn receive_join(world: &mut World, join: Join) {
     let queue = OpQueue {
         last: answered,
         answered,
+        // Ops of an earlier connection may be answered by the welcome and not be saved yet.
+        position,
+        durable_told,
         ..OpQueue::default()
     };
     let entity = world
