@@ -284,19 +284,18 @@ impl CodeReader {
         codes: [&Self; 3],
         bits: &mut BitReader<'_>,
     ) -> Result<[u32; 3], DecodeError> {
-        let mut word = bits.peek();
-        let mut length = 0;
-        let symbols = codes.map(|code| {
-            let entry = code.entries[word as usize & code.mask];
-            word >>= entry & 15;
-            length += u32::from(entry & 15);
-            u32::from(entry >> 4)
-        });
-        if symbols.iter().all(|&symbol| u64::from(symbol) < DIRECT) {
-            bits.take(length)?;
+        let [first, second, third] = codes;
+        let word = bits.peek();
+        let a = first.entries[word as usize & first.mask];
+        let word = word >> (a & 15);
+        let b = second.entries[word as usize & second.mask];
+        let word = word >> (b & 15);
+        let c = third.entries[word as usize & third.mask];
+        let symbols = [a, b, c].map(|entry| u32::from(entry >> 4));
+        if u64::from(symbols[0].max(symbols[1]).max(symbols[2])) < DIRECT {
+            bits.take(u32::from((a & 15) + (b & 15) + (c & 15)))?;
             return Ok(symbols);
         }
-        let [first, second, third] = codes;
         Ok([
             first.read_u32(bits)?,
             second.read_u32(bits)?,
