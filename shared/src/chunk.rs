@@ -235,8 +235,8 @@ impl Draft {
             }
             put(Column::Shift, row.shift.into());
             let first = channels(row.first, row.shift);
-            for c in 0..2 {
-                let start = first[c].wrapping_sub(self.corner[c] >> row.shift);
+            for (start, corner) in first.into_iter().zip(self.corner) {
+                let start = start.wrapping_sub(corner >> row.shift);
                 put(Column::Start, u64::from(start as u32));
             }
             put(Column::StartPressure, first[2] as u64);
@@ -486,12 +486,12 @@ impl RowReader<'_> {
         if shift > SHIFT_MAX {
             return Err(DecodeError::OutOfRange);
         }
-        let mut at = [0; 3];
-        for c in 0..2 {
-            let start = self.word(Column::Start)? as i32;
-            at[c] = start.wrapping_add(self.corner[c] >> shift);
-        }
-        at[2] = self.word(Column::StartPressure)? as i32;
+        let [x, y] = self.corner.map(|corner| corner >> shift);
+        let mut at = [
+            x.wrapping_add(self.word(Column::Start)? as i32),
+            y.wrapping_add(self.word(Column::Start)? as i32),
+            self.word(Column::StartPressure)? as i32,
+        ];
         self.points.reserve(count);
         self.points.push(point_of(at, shift)?);
         if count == 1 {

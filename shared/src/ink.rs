@@ -190,12 +190,16 @@ fn decode(bytes: &Bytes, count_max: usize, points: &mut Vec<InkPoint>) -> Result
         }
         points.push(point_of(last, shift)?);
         let mut bits = BitReader::new(r.as_slice());
-        let mut adaptive = initial_adaptive();
+        let [mut along, mut across, mut pressing] = initial_adaptive();
+        let mut next = |adaptive: &mut Adaptive| {
+            let code = bits.rice(adaptive.k())?;
+            adaptive.learn(code);
+            Ok::<_, DecodeError>(unzigzag(code))
+        };
         for _ in 2..count {
+            let faster = [next(&mut along)?, next(&mut across)?, next(&mut pressing)?];
             for c in 0..3 {
-                let code = bits.rice(adaptive[c].k())?;
-                adaptive[c].learn(code);
-                speed[c] = speed[c].wrapping_add(unzigzag(code));
+                speed[c] = speed[c].wrapping_add(faster[c]);
                 last[c] = last[c].wrapping_add(speed[c]);
             }
             points.push(point_of(last, shift)?);

@@ -170,6 +170,10 @@ impl Fit {
 }
 
 /// Solves the normal equations for the last `n` weights, by Gauss's elimination of a symmetric matrix.
+#[expect(
+    clippy::needless_range_loop,
+    reason = "rows and columns of a matrix read best by their numbers"
+)]
 fn weights(sums: &Sums, n: usize) -> Row {
     let first = ORDER - n;
     let mut a = [[0.0; ORDER]; ORDER];

@@ -103,21 +103,27 @@ impl<'a> BitReader<'a> {
     #[inline]
     pub(crate) fn peek(&self) -> u64 {
         let start = self.at / 8;
-        let word = match self.bytes.get(start..start + 8) {
-            Some(eight) => {
-                let mut v = [0; 8];
-                v.copy_from_slice(eight);
-                u64::from_le_bytes(v)
-            }
-            None => self
-                .bytes
-                .get(start..)
-                .unwrap_or_default()
-                .iter()
-                .rev()
-                .fold(0, |v, &b| v << 8 | u64::from(b)),
+        let word = match self.bytes.get(start..).and_then(<[u8]>::first_chunk) {
+            Some(eight) => u64::from_le_bytes(*eight),
+            None => self.peek_at_end(start),
         };
         word >> (self.at % 8)
+    }
+
+    /// The last bytes, of which there are fewer than 8.
+    fn peek_at_end(&self, start: usize) -> u64 {
+        match self.bytes.last_chunk() {
+            // Eight are there, only not from here on.
+            Some(eight) => {
+                let before = start + 8 - self.bytes.len();
+                let shift = u32::try_from(8 * before).unwrap_or(u32::MAX);
+                u64::from_le_bytes(*eight).checked_shr(shift).unwrap_or(0)
+            }
+            None => {
+                let left = self.bytes.get(start..).unwrap_or_default();
+                left.iter().rev().fold(0, |v, &b| v << 8 | u64::from(b))
+            }
+        }
     }
 
     /// Takes bits that were looked at with [`BitReader::peek`].
@@ -144,22 +150,28 @@ impl<'a> BitReader<'a> {
     pub fn rice(&mut self, k: u32) -> Result<u32, DecodeError> {
         let word = self.peek();
         let high = word.trailing_zeros();
-        if high >= ESCAPE {
-            self.take(ESCAPE)?;
-            let v = self.bits(32)?;
-            return if v >> k >= ESCAPE {
-                Ok(v)
-            } else {
-                Err(DecodeError::Malformed)
-            };
+        if high >= ESCAPE || high > u32::MAX >> k {
+            return self.escaped(k);
         }
         // 20 + 31 bits are within what a look shows.
         self.take(high + 1 + k)?;
         let low = (word >> (high + 1)) as u32 & ((1u32 << k) - 1);
-        if high > u32::MAX >> k {
+        Ok(high << k | low)
+    }
+
+    /// A value that is written in 32 plain bits, because it is far too large for its code.
+    #[cold]
+    fn escaped(&mut self, k: u32) -> Result<u32, DecodeError> {
+        if self.peek().trailing_zeros() < ESCAPE {
             return Err(DecodeError::Malformed);
         }
-        Ok(high << k | low)
+        self.take(ESCAPE)?;
+        let v = self.bits(32)?;
+        if v >> k >= ESCAPE {
+            Ok(v)
+        } else {
+            Err(DecodeError::Malformed)
+        }
     }
 
     /// Bytes that the bits taken so far lie in.
