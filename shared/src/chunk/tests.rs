@@ -1,3 +1,5 @@
+//! Chunks survive and are small, and damaged ones are refused.
+
 use bytes::Bytes;
 use proptest::prelude::*;
 

@@ -1,3 +1,5 @@
+//! Cells against a plain list of what should be in them.
+
 use std::collections::BTreeMap;
 
 use chalkboard_shared::stroke::Nib;
