@@ -7,9 +7,11 @@
 
 use std::hint::black_box;
 
-use chalkboard_shared::PackedInk;
-use chalkboard_shared::workload::stroke_points;
-use criterion::{Criterion, criterion_group, criterion_main};
+use chalkboard_shared::chunk;
+use chalkboard_shared::codec::{Reader, Writer};
+use chalkboard_shared::workload::{STYLE, stroke_points};
+use chalkboard_shared::{ActorId, OpId, PackedInk, Position, Stroke, StrokeId};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 fn strokes(c: &mut Criterion) {
     let strokes: Vec<_> = (0..1000).map(stroke_points).collect();
@@ -34,5 +36,41 @@ fn strokes(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, strokes);
+fn chunks(c: &mut Criterion) {
+    let mut group = c.benchmark_group("codec/chunk");
+    for count in [50u32, 700] {
+        // As a cell holds them: every so-manieth stroke of a board.
+        let strokes: Vec<_> = (0..count).map(|n| stroke(n * 71)).collect();
+        let encode = || {
+            let mut w = Writer::new();
+            chunk::encode(black_box(&strokes), &mut w);
+            w.into_bytes()
+        };
+        let bytes = encode();
+        eprintln!(
+            "codec/chunk/{count}: {:.1} bytes a stroke of 30 points with all that belongs to it",
+            bytes.len() as f64 / f64::from(count)
+        );
+        group.throughput(Throughput::Elements(count.into()));
+        group.bench_function(format!("encode/{count}"), |b| b.iter(encode));
+        group.bench_function(format!("decode/{count}"), |b| {
+            b.iter(|| chunk::decode(&mut Reader::new(black_box(&bytes).clone())));
+        });
+    }
+    group.finish();
+}
+
+/// Stroke `i` of a bench board as the room keeps it.
+fn stroke(i: u32) -> Stroke {
+    let id = StrokeId(OpId {
+        actor: ActorId(1),
+        counter: 2 * i + 1,
+    });
+    let mut stroke = Stroke::new(id, Position((2 * i + 1).into()), STYLE);
+    stroke.push(&stroke_points(i));
+    stroke.finish();
+    stroke
+}
+
+criterion_group!(benches, strokes, chunks);
 criterion_main!(benches);

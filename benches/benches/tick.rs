@@ -1,17 +1,12 @@
-//! The tick of a room: idle, with moving cursors, with ink, and a join to a full board.
+//! The tick of a room: idle, with moving cursors, with ink.
 
-#![expect(
-    clippy::print_stderr,
-    reason = "sizes stand beside times in what a bench prints"
-)]
-
-use chalkboard_benches::{join, room};
+use chalkboard_benches::room;
 use chalkboard_shared::cursor::{CursorState, CursorTool};
 use chalkboard_shared::op::InkRun;
 use chalkboard_shared::workload::{Curve, begin};
 use chalkboard_shared::{ActorId, Op, OpId, SessionId, StrokeId};
 use chalkboard_simulation::{Input, Now};
-use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, criterion_group, criterion_main};
 
 fn idle(c: &mut Criterion) {
     let mut room = room(100);
@@ -115,61 +110,5 @@ fn ink(c: &mut Criterion) {
     group.finish();
 }
 
-fn joining(c: &mut Criterion) {
-    let mut room = room(1);
-    for batch in 0..200u32 {
-        let ops = (0..250).map(|i| begin(batch * 250 + i)).collect();
-        room.step(
-            Now::default(),
-            [Input::Ops {
-                session: SessionId(0),
-                first: batch * 250 + 1,
-                stamp: None,
-                ops,
-            }],
-        );
-    }
-    while room.has_work() {
-        room.step(Now::default(), []);
-    }
-    let mut next = 10;
-    let mut bytes = 0;
-    c.bench_function("tick/join/50000", |b| {
-        b.iter_batched(
-            || {
-                next += 1;
-                next
-            },
-            |session| {
-                bytes = 0;
-                let mut inputs = vec![join(session)];
-                loop {
-                    let output = room.step(Now::default(), inputs);
-                    let sent: usize = output
-                        .sends
-                        .iter()
-                        .filter(|s| s.to.as_slice().contains(&SessionId(session)))
-                        .map(|s| s.frame.len())
-                        .sum();
-                    bytes += sent;
-                    if sent == 0 {
-                        break;
-                    }
-                    inputs = vec![Input::Written {
-                        session: SessionId(session),
-                        bytes: sent as u32,
-                    }];
-                }
-                room.step(Now::default(), [Input::Leave(SessionId(session))]);
-            },
-            BatchSize::PerIteration,
-        );
-    });
-    eprintln!(
-        "tick/join/50000: {:.1} bytes a stroke of 30 points",
-        bytes as f64 / 50_000.0
-    );
-}
-
-criterion_group!(benches, idle, moving, ink, joining);
+criterion_group!(benches, idle, moving, ink);
 criterion_main!(benches);

@@ -1,10 +1,20 @@
 //! Rooms that the benchmarks share, for the standard load of `chalkboard_shared::workload`: every run measures the same.
 
-use chalkboard_shared::{ActorId, Rights, SessionId, workload};
+use bytes::Bytes;
+use chalkboard_shared::op::InkRun;
+use chalkboard_shared::wire::ServerMessage;
+use chalkboard_shared::{
+    ActorId, BoardPoint, BoardRect, Op, OpId, Rights, SessionId, StrokeId, workload,
+};
 use chalkboard_simulation::{Input, Join, Now, Room, RoomConfig};
 
 /// Session `n` comes in and sees the whole canvas.
 pub fn join(n: u32) -> Input {
+    join_at(n, workload::canvas())
+}
+
+/// Session `n` comes in and sees a part of the plane.
+pub fn join_at(n: u32, view: BoardRect) -> Input {
     Input::Join(Box::new(Join {
         session: SessionId(n),
         actor: ActorId(u64::from(n) + 1),
@@ -13,10 +23,92 @@ pub fn join(n: u32) -> Input {
             name: format!("person {n}"),
             color: n,
         },
-        view: workload::canvas(),
+        view,
         view_secret: None,
         resume: None,
     }))
+}
+
+/// Strokes to a canvas of a room that [`drawn_room`] makes.
+const STROKES_PER_CANVAS: u32 = 50_000;
+
+/// A room with so many finished strokes and nobody in it: as many to a canvas as a bench board has, and as many
+/// canvases beside each other as that takes.
+pub fn drawn_room(strokes: u32) -> Room {
+    let mut room = room(0);
+    room.step(Now::default(), [join_at(0, BoardRect::EMPTY)]);
+    let mut ops = Vec::new();
+    let mut first = 1;
+    for i in 0..strokes {
+        let canvas = i / STROKES_PER_CANVAS;
+        let corner = [canvas % 5, canvas / 5].map(|n| n as i32 * workload::canvas().max.x);
+        let mut points = workload::stroke_points(i % STROKES_PER_CANVAS);
+        for point in &mut points {
+            point.at = BoardPoint::new(point.at.x + corner[0], point.at.y + corner[1]);
+        }
+        let stroke = StrokeId(OpId {
+            actor: ActorId(1),
+            counter: first + ops.len() as u32,
+        });
+        let ink = InkRun::new(points);
+        ops.push(Op::Begin {
+            style: workload::STYLE,
+            ink,
+        });
+        ops.push(Op::Finish { stroke });
+        if ops.len() == 256 || i + 1 == strokes {
+            let count = ops.len() as u32;
+            let ops = Input::Ops {
+                session: SessionId(0),
+                first,
+                stamp: None,
+                ops: core::mem::take(&mut ops),
+            };
+            room.step(Now::default(), [ops]);
+            first += count;
+        }
+    }
+    while room.has_work() {
+        room.step(Now::default(), []);
+    }
+    assert_eq!(room.stroke_count(), strokes as usize, "ops were refused");
+    room.step(Now::default(), [Input::Leave(SessionId(0))]);
+    room
+}
+
+/// Session `n` comes in, takes all that it covers as fast as it is sent, and leaves. The frames that it got, by tick.
+pub fn come_in(room: &mut Room, n: u32, view: BoardRect) -> Vec<Vec<Bytes>> {
+    let covered = ServerMessage::Covered.encode();
+    let mut ticks = Vec::new();
+    let mut inputs = vec![join_at(n, view)];
+    loop {
+        let output = room.step(Now::default(), inputs);
+        let own = output
+            .sends
+            .into_iter()
+            .filter(|send| send.to.as_slice().contains(&SessionId(n)));
+        let frames: Vec<Bytes> = own.map(|send| send.frame).collect();
+        let bytes: usize = frames.iter().map(Bytes::len).sum();
+        let is_covered = frames.contains(&covered);
+        ticks.push(frames);
+        if is_covered {
+            room.step(Now::default(), [Input::Leave(SessionId(n))]);
+            return ticks;
+        }
+        inputs = vec![Input::Written {
+            session: SessionId(n),
+            bytes: bytes as u32,
+        }];
+    }
+}
+
+/// The full size where benches are measured; where they are only checked, a small one.
+pub fn extent(full: u32, small: u32) -> u32 {
+    if std::env::args().any(|argument| argument == "--bench") {
+        full
+    } else {
+        small
+    }
 }
 
 /// A room with so many sessions, all welcomed.

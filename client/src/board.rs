@@ -15,7 +15,7 @@ use chalkboard_shared::merge::Strokes;
 use chalkboard_shared::{ActorId, BoardRect, DecodeError, Op, OpEntry, OpId, Stroke, StrokeId};
 
 use crate::grid::Grid;
-use crate::mirror::Mirror;
+use crate::mirror::{Mirror, StrokeMap};
 use layer::{Layer, Look};
 
 /// A change of what is seen, since [`Board::take_changes`] was called last.
@@ -51,7 +51,7 @@ pub struct Board {
     refreshed: HashSet<StrokeId>,
     grid: Grid,
     /// What was seen of changed strokes when changes were taken last, and whether they only grew since.
-    changes: HashMap<StrokeId, (BoardRect, bool)>,
+    changes: StrokeMap<(BoardRect, bool)>,
 }
 
 impl Board {
@@ -63,7 +63,7 @@ impl Board {
             layers: HashMap::new(),
             refreshed: HashSet::new(),
             grid: Grid::new(),
-            changes: HashMap::new(),
+            changes: StrokeMap::default(),
         }
     }
 
@@ -296,12 +296,18 @@ impl Board {
     pub(crate) fn put(&mut self, stroke: Stroke) -> Result<(), DecodeError> {
         let id = stroke.id;
         let old = self.look(id);
-        self.mirror.put(stroke)?;
         if self.layers.contains_key(&id) {
+            self.mirror.put(stroke)?;
             self.refreshed.insert(id);
             self.refold(id);
+            self.settle(id, old);
+            return Ok(());
         }
-        self.settle(id, old);
+        // The way of all the strokes of a join: nothing is looked up twice.
+        let new = Look::of(Some(&stroke));
+        if self.mirror.put(stroke)? {
+            self.settle_as(id, old, new);
+        }
         Ok(())
     }
 
@@ -391,6 +397,10 @@ impl Board {
     /// Notes how a stroke changed from `old`.
     fn settle(&mut self, id: StrokeId, old: Look) {
         let new = self.look(id);
+        self.settle_as(id, old, new);
+    }
+
+    fn settle_as(&mut self, id: StrokeId, old: Look, new: Look) {
         if old == new {
             return;
         }

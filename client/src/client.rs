@@ -345,7 +345,11 @@ impl Client {
                 self.covering = true;
             }
             ServerMessage::Chunk(strokes) => {
-                for stroke in strokes {
+                let area = self.coverage.ok_or(DecodeError::Malformed)?.rect();
+                // Some lie beside the area: nobody would tell what becomes of them.
+                let is_covered =
+                    |stroke: &chalkboard_shared::Stroke| stroke.extent().intersects(area);
+                for stroke in strokes.into_iter().filter(is_covered) {
                     self.board.put(stroke)?;
                 }
             }

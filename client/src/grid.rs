@@ -9,6 +9,8 @@ use std::collections::HashMap;
 
 use chalkboard_shared::{BoardPoint, BoardRect, StrokeId};
 
+use crate::mirror::StrokeMap;
+
 /// log2 of the finest cell's edge in 1/16 px: 256 px, the size of a word of handwriting.
 const EDGE_LOG2_MIN: u32 = 12;
 
@@ -20,15 +22,15 @@ type Cell = (i32, i32);
 /// Extents of strokes by place.
 #[derive(Debug)]
 pub(crate) struct Grid {
-    extents: HashMap<StrokeId, BoardRect>,
-    levels: [HashMap<Cell, Vec<StrokeId>>; LEVELS],
+    extents: StrokeMap<BoardRect>,
+    levels: [HashMap<Cell, Vec<StrokeId>, foldhash::fast::RandomState>; LEVELS],
 }
 
 impl Grid {
     pub(crate) fn new() -> Self {
         Self {
-            extents: HashMap::new(),
-            levels: std::array::from_fn(|_| HashMap::new()),
+            extents: StrokeMap::default(),
+            levels: std::array::from_fn(|_| HashMap::default()),
         }
     }
 

@@ -5,11 +5,15 @@
 //! link or of drawing; the board lays the first over it.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use chalkboard_shared::digest::Digest;
 use chalkboard_shared::limits::STROKES_PER_BOARD_MAX;
 use chalkboard_shared::merge::{self, Strokes};
 use chalkboard_shared::{BoardRect, DecodeError, OpEntry, Position, Stroke, StrokeId};
+
+/// By stroke. Hashed quickly, because a join puts tens of thousands of strokes into several of these.
+pub(crate) type StrokeMap<V> = HashMap<StrokeId, V, foldhash::fast::RandomState>;
 
 /// A stroke and the connection in which it was last known to be there.
 #[derive(Debug)]
@@ -21,7 +25,7 @@ struct Held {
 /// The confirmed strokes.
 #[derive(Debug, Default)]
 pub(crate) struct Mirror {
-    strokes: HashMap<StrokeId, Held>,
+    strokes: StrokeMap<Held>,
     /// Strokes that may still grow, by drawing order; each is held.
     wet: HashMap<Position, StrokeId>,
     digest: Digest,
@@ -78,37 +82,34 @@ impl Mirror {
         }
     }
 
-    /// Takes a whole stroke from the room. Within one connection a stroke with fewer points than the mirror's is
-    /// out of date; one from before the connection is replaced in any case, because a room that was loaded from its
-    /// log may have lost points.
+    /// Takes a whole stroke from the room, and answers whether it did. Within one connection a stroke with fewer
+    /// points than the mirror's is out of date; one from before the connection is replaced in any case, because a
+    /// room that was loaded from its log may have lost points.
     ///
     /// # Errors
     /// More strokes than a board can hold.
-    pub(crate) fn put(&mut self, stroke: Stroke) -> Result<(), DecodeError> {
-        let id = stroke.id;
+    pub(crate) fn put(&mut self, stroke: Stroke) -> Result<bool, DecodeError> {
         let generation = self.generation;
         let is_full = self.strokes.len() >= STROKES_PER_BOARD_MAX;
-        let (z, is_finished) = (stroke.z, stroke.is_finished());
-        match self.strokes.get_mut(&id) {
-            Some(held) => {
-                if held.generation == generation && held.stroke.point_count > stroke.point_count {
-                    return Ok(());
+        let (id, z, is_finished) = (stroke.id, stroke.z, stroke.is_finished());
+        match self.strokes.entry(id) {
+            Entry::Occupied(mut entry) => {
+                let held = &entry.get().stroke;
+                if entry.get().generation == generation && held.point_count > stroke.point_count {
+                    return Ok(false);
                 }
-                self.digest.replace(held.stroke.digest(), stroke.digest());
-                self.z_max = self.z_max.max(stroke.z);
-                *held = Held { stroke, generation };
-                self.note_wet(id, z, is_finished);
-                Ok(())
+                self.digest.replace(held.digest(), stroke.digest());
+                entry.insert(Held { stroke, generation });
             }
-            None if is_full => Err(DecodeError::OutOfRange),
-            None => {
+            Entry::Vacant(_) if is_full => return Err(DecodeError::OutOfRange),
+            Entry::Vacant(entry) => {
                 self.digest.replace(0, stroke.digest());
-                self.z_max = self.z_max.max(stroke.z);
-                self.strokes.insert(id, Held { stroke, generation });
-                self.note_wet(id, z, is_finished);
-                Ok(())
+                entry.insert(Held { stroke, generation });
             }
         }
+        self.z_max = self.z_max.max(z);
+        self.note_wet(id, z, is_finished);
+        Ok(true)
     }
 
     /// A new connection begins: whatever is not sent again until [`Mirror::evict_stale`] is gone.

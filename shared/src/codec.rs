@@ -93,9 +93,21 @@ impl Writer {
         &mut self.bytes
     }
 
+    /// The vector itself, with what was written so far.
+    pub fn into_vec(self) -> Vec<u8> {
+        self.bytes
+    }
+
     /// What was written, ready to share.
     pub fn into_bytes(self) -> Bytes {
         self.bytes.into()
+    }
+}
+
+impl From<Vec<u8>> for Writer {
+    /// Appends to what the vector holds.
+    fn from(bytes: Vec<u8>) -> Self {
+        Self { bytes }
     }
 }
 
@@ -193,6 +205,11 @@ impl Reader {
     pub fn slice(&mut self, max: usize) -> Result<Bytes, DecodeError> {
         let len = self.varint_at_most(max as u64)? as usize;
         self.raw(len)
+    }
+
+    /// What is not yet taken, to look at.
+    pub fn as_slice(&self) -> &[u8] {
+        &self.bytes[self.at..]
     }
 
     /// Everything that is left.

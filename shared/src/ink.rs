@@ -48,14 +48,16 @@ impl PackedInk {
     /// # Panics
     /// When there are none: an op without points does not exist.
     pub fn pack(points: &[InkPoint]) -> Self {
+        Self::pack_by(points, &mut Vec::new())
+    }
+
+    /// As [`PackedInk::pack`], by way of a buffer that is used again and again.
+    pub(crate) fn pack_by(points: &[InkPoint], buffer: &mut Vec<u8>) -> Self {
         assert!(!points.is_empty(), "ink has at least one point");
-        let shift = points.iter().fold(SHIFT_MAX, |shift, p| {
-            shift
-                .min(p.at.x.trailing_zeros())
-                .min(p.at.y.trailing_zeros())
-        });
+        let shift = shift_of(points);
         let channels = |p: &InkPoint| [p.at.x >> shift, p.at.y >> shift, i32::from(p.pressure)];
-        let mut w = Writer::new();
+        buffer.clear();
+        let mut w = Writer::from(core::mem::take(buffer));
         w.varint(points.len() as u64);
         w.u8(shift as u8);
         let mut last = channels(&points[0]);
@@ -85,9 +87,10 @@ impl PackedInk {
             }
             bits.finish();
         }
-        Self {
-            bytes: w.into_bytes(),
-        }
+        // A copy holds no spare room, and there may be a million of them.
+        let bytes = Bytes::copy_from_slice(w.as_slice());
+        *buffer = w.into_vec();
+        Self { bytes }
     }
 
     /// Takes packed bytes from outside, decoding them once to check them.
@@ -95,13 +98,33 @@ impl PackedInk {
     /// # Errors
     /// Any form but the one that [`PackedInk::pack`] writes, more than `count_max` points, coordinates out of bounds.
     pub fn check(bytes: Bytes, count_max: usize) -> Result<(Self, Vec<InkPoint>), DecodeError> {
-        let points = decode(bytes.clone(), count_max)?;
+        let mut points = Vec::new();
+        decode(&bytes, count_max, &mut points)?;
         Ok((Self { bytes }, points))
     }
 
     /// The points.
     pub fn unpack(&self) -> Vec<InkPoint> {
-        decode(self.bytes.clone(), usize::MAX).expect("packed ink was checked when it was made")
+        let mut points = Vec::new();
+        self.unpack_into(&mut points);
+        points
+    }
+
+    /// Appends the points.
+    pub fn unpack_into(&self, points: &mut Vec<InkPoint>) {
+        decode(&self.bytes, usize::MAX, points).expect("packed ink was checked when it was made");
+    }
+
+    /// Where it begins.
+    pub fn first_point(&self) -> BoardPoint {
+        let first = || {
+            let mut r = Reader::new(self.bytes.clone());
+            r.varint()?;
+            let shift = r.u8()?;
+            let (x, y) = (r.zigzag_i32()?, r.zigzag_i32()?);
+            Ok::<_, DecodeError>(BoardPoint::new(x << shift, y << shift))
+        };
+        first().expect("packed ink was checked when it was made")
     }
 
     /// The packed bytes.
@@ -125,60 +148,70 @@ const fn initial_adaptive() -> [Adaptive; 3] {
     ]
 }
 
-fn decode(bytes: Bytes, count_max: usize) -> Result<Vec<InkPoint>, DecodeError> {
-    let total = bytes.len();
-    let mut r = Reader::new(bytes);
+/// Low bits that are zero in all coordinates.
+pub(crate) fn shift_of(points: &[InkPoint]) -> u32 {
+    let bits = points.iter().fold(0, |bits, p| bits | p.at.x | p.at.y);
+    bits.trailing_zeros().min(SHIFT_MAX)
+}
+
+/// A point by its divided coordinates, where those and the pressure are within their bounds.
+#[inline]
+pub(crate) fn point_of([x, y, pressure]: [i32; 3], shift: u32) -> Result<InkPoint, DecodeError> {
+    let whole = |v: i32| v.checked_mul(1 << shift).ok_or(DecodeError::OutOfRange);
+    let pressure = u8::try_from(pressure).map_err(|_| DecodeError::OutOfRange)?;
+    let point = InkPoint::new(whole(x)?, whole(y)?, pressure);
+    if point.at.is_in_bounds() {
+        Ok(point)
+    } else {
+        Err(DecodeError::OutOfRange)
+    }
+}
+
+/// Appends the points.
+fn decode(bytes: &Bytes, count_max: usize, points: &mut Vec<InkPoint>) -> Result<(), DecodeError> {
+    let before = points.len();
+    let mut r = Reader::new(bytes.clone());
     let count = r.varint_at_most(count_max as u64)? as usize;
     // Every point after the second takes three bits at the least, so a small message can't ask for a large list.
-    if count == 0 || count > 2 + total * 8 / 3 {
+    if count == 0 || count > 2 + bytes.len() * 8 / 3 {
         return Err(DecodeError::OutOfRange);
     }
     let shift = u32::from(r.u8()?);
     if shift > SHIFT_MAX {
         return Err(DecodeError::Malformed);
     }
-    let mut points = Vec::with_capacity(count);
-    let mut shift_possible = SHIFT_MAX;
-    let mut push = |channels: [i32; 3]| {
-        let coordinate = |v: i32| v.checked_mul(1 << shift).ok_or(DecodeError::OutOfRange);
-        let at = BoardPoint::new(coordinate(channels[0])?, coordinate(channels[1])?);
-        let pressure = u8::try_from(channels[2]).map_err(|_| DecodeError::OutOfRange)?;
-        if !at.is_in_bounds() {
-            return Err(DecodeError::OutOfRange);
-        }
-        shift_possible = shift_possible
-            .min(at.x.trailing_zeros())
-            .min(at.y.trailing_zeros());
-        points.push(InkPoint { at, pressure });
-        Ok(())
-    };
+    points.reserve(count);
     let mut last = [r.zigzag_i32()?, r.zigzag_i32()?, i32::from(r.u8()?)];
-    push(last)?;
+    points.push(point_of(last, shift)?);
     if count > 1 {
         let mut speed = [r.zigzag_i32()?, r.zigzag_i32()?, r.zigzag_i32()?];
         for c in 0..3 {
             last[c] = last[c].wrapping_add(speed[c]);
         }
-        push(last)?;
-        let packed = r.rest();
-        let mut bits = BitReader::new(&packed);
-        let mut adaptive = initial_adaptive();
+        points.push(point_of(last, shift)?);
+        let mut bits = BitReader::new(r.as_slice());
+        let [mut along, mut across, mut pressing] = initial_adaptive();
+        let mut next = |adaptive: &mut Adaptive| {
+            let code = bits.rice(adaptive.k())?;
+            adaptive.learn(code);
+            Ok::<_, DecodeError>(unzigzag(code))
+        };
         for _ in 2..count {
+            let faster = [next(&mut along)?, next(&mut across)?, next(&mut pressing)?];
             for c in 0..3 {
-                let code = bits.rice(adaptive[c].k())?;
-                adaptive[c].learn(code);
-                speed[c] = speed[c].wrapping_add(unzigzag(code));
+                speed[c] = speed[c].wrapping_add(faster[c]);
                 last[c] = last[c].wrapping_add(speed[c]);
             }
-            push(last)?;
+            points.push(point_of(last, shift)?);
         }
         bits.finish()?;
-    }
-    r.finish()?;
-    if shift != shift_possible {
-        Err(DecodeError::Malformed)
     } else {
-        Ok(points)
+        r.finish()?;
+    }
+    if shift == shift_of(&points[before..]) {
+        Ok(())
+    } else {
+        Err(DecodeError::Malformed)
     }
 }
 
@@ -204,6 +237,7 @@ mod tests {
         fn points_survive_packing(points in any_points()) {
             let packed = PackedInk::pack(&points);
             prop_assert_eq!(packed.unpack(), points.clone());
+            prop_assert_eq!(packed.first_point(), points[0].at);
             let (checked, decoded) = PackedInk::check(packed.as_bytes().clone(), 80).expect("own form");
             prop_assert_eq!(checked, packed);
             prop_assert_eq!(decoded, points);

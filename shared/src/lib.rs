@@ -5,6 +5,7 @@
 //! and allocates no more than the limits allow ([`limits`]).
 
 pub mod board_point;
+pub mod chunk;
 pub mod codec;
 pub mod cursor;
 pub mod digest;

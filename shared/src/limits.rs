@@ -12,13 +12,15 @@ pub const COORDINATE_MAX: i32 = 1 << 30;
 /// 256 x 9 B + 32 B = 2.4 KB, and a batch is cut at half of this.
 pub const CLIENT_FRAME_BYTES_MAX: usize = 64 * 1024;
 
-/// Largest frame the server sends on a stream, in bytes; chunks of the board are cut at [`CHUNK_BYTES_TARGET`],
-/// one stroke can add [`POINTS_PER_STROKE_MAX`] x 9 B = 90 KB, a tick's ops at most 1 MiB (the outbound bound).
+/// Largest frame the server sends on a stream, in bytes: a chunk of [`CHUNK_POINTS_MAX`] random points is 600 KB, a
+/// tick's ops at most 1 MiB (the outbound bound).
 pub const SERVER_FRAME_BYTES_MAX: usize = 2 * 1024 * 1024;
 
-/// Size in bytes at which a chunk of the board is sent and the next begun: small enough for the first strokes to
-/// show early, large enough for columns to compress.
-pub const CHUNK_BYTES_TARGET: usize = 48 * 1024;
+/// Points in one chunk: 512 KB of memory. A chunk of random ones is 600 KB, one of a hand's 100 KB.
+pub const CHUNK_POINTS_MAX: usize = 64 * 1024;
+
+/// Strokes in one chunk: at about 150 B each in memory 600 KB.
+pub const CHUNK_STROKES_MAX: usize = 4096;
 
 /// Largest frame that travels in datagrams, in bytes: Firefox takes datagrams of 1,024 and QUIC's own minimum leaves
 /// 1,100 and more; a datagram holds frames, each behind a length of at most 2 bytes.

@@ -152,6 +152,20 @@ impl Stroke {
         self.point_count = wet.len() as u32;
     }
 
+    /// The points of a stroke that has none yet, and whether they are all; packed by way of `buffer`.
+    pub(crate) fn draw(&mut self, points: &[InkPoint], is_finished: bool, buffer: &mut Vec<u8>) {
+        for point in points {
+            self.bounds = self.bounds.including(point.at);
+            self.ink_hash = hash_point(self.ink_hash, point);
+        }
+        self.point_count = points.len() as u32;
+        self.ink = if is_finished {
+            Ink::Dry(PackedInk::pack_by(points, buffer))
+        } else {
+            Ink::Wet(points.to_vec())
+        };
+    }
+
     /// Packs the points; nothing for a stroke that is finished or has none.
     pub fn finish(&mut self) {
         if let Ink::Wet(points) = &self.ink
@@ -178,6 +192,14 @@ impl Stroke {
                 Some((last, points.iter().rev().nth(1).copied().unwrap_or(last)))
             }
             Ink::Dry(_) => None,
+        }
+    }
+
+    /// Where it begins.
+    pub fn first_point(&self) -> Option<BoardPoint> {
+        match &self.ink {
+            Ink::Wet(points) => points.first().map(|point| point.at),
+            Ink::Dry(packed) => Some(packed.first_point()),
         }
     }
 
@@ -282,12 +304,13 @@ impl Stroke {
     }
 }
 
-fn hash_point(hash: u64, point: &InkPoint) -> u64 {
+/// One round a point, because a board that is joined has millions. The multiplication spreads the pressure over all
+/// bits of the coordinates.
+const fn hash_point(hash: u64, point: &InkPoint) -> u64 {
     let BoardPoint { x, y } = point.at;
-    mix(
-        mix(hash, u64::from(x as u32) << 32 | u64::from(y as u32)),
-        point.pressure.into(),
-    )
+    let at = (x as u32 as u64) << 32 | y as u32 as u64;
+    let pressure = (point.pressure as u64).wrapping_mul(0xd6e8_feb8_6659_fd93);
+    mix(hash, at ^ pressure)
 }
 
 #[cfg(test)]

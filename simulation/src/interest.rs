@@ -17,7 +17,7 @@ use chalkboard_shared::wire::UpdatesWriter;
 use chalkboard_shared::{BoardRect, SessionId};
 
 use crate::apply::AcceptedOps;
-use crate::joining::{follow_views, send_chunks};
+use crate::joining::{Turns, follow_views, notice_views, send_chunks};
 use crate::output::Output;
 use crate::people::{People, User, Viewport};
 use crate::room::{Clock, RoomSystems, RoomTick};
@@ -31,9 +31,16 @@ pub(crate) struct InterestPlugin;
 
 impl Plugin for InterestPlugin {
     fn build(&self, app: &mut App) {
+        app.init_resource::<Turns>();
         app.add_systems(
             RoomTick,
-            (send_changes, follow_views, send_chunks, end_changes)
+            (
+                send_changes,
+                notice_views,
+                follow_views,
+                send_chunks,
+                end_changes,
+            )
                 .chain()
                 .in_set(RoomSystems::Interest),
         );

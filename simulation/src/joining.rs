@@ -1,67 +1,200 @@
 //! Joining: a session whose view has left its area gets a new one, and the strokes that it lacks of it.
 //!
-//! They follow in chunks, those nearest the middle of the view first, at the pace at which the session's connection
-//! takes them. What changes meanwhile comes from [`crate::interest`].
+//! They follow as the chunks of the cells ([`crate::cells`]) that lie in the area, those nearest the middle of the
+//! view first, at the pace at which the session's connection takes them. A chunk is a cell as it is at the end of a
+//! tick and is sent after the tick's changes, so that those of later ticks apply to it. Strokes in it that the
+//! session has already are sent as they are, and those outside of its area are dropped at its end. What changes
+//! meanwhile comes from [`crate::interest`].
+//!
+//! Both following views and encoding chunks have a measure a tick: whoever comes too late for it goes on in the next.
+
+use std::collections::VecDeque;
 
 use bevy_ecs::prelude::*;
 use bytes::Bytes;
 use chalkboard_shared::interest::Coverage;
-use chalkboard_shared::limits::CHUNK_BYTES_TARGET;
 use chalkboard_shared::wire::ServerMessage;
-use chalkboard_shared::{BoardRect, StrokeId};
+use chalkboard_shared::{BoardPoint, BoardRect, SessionId, Stroke, Tick};
 
-use crate::index::{Indexed, StrokeIndex};
+use crate::cells::{CellId, CellShape, Cells};
 use crate::output::Output;
 use crate::people::{People, User, Viewport};
-use crate::strokes::{Body, StrokeTable};
+use crate::room::Clock;
+use crate::strokes::Body;
 
-/// Chunks sent to one session in one tick: 128 KB at 60 Hz is 60 Mbit a second.
-const CHUNK_BYTES_PER_TICK: usize = 128 * 1024;
+/// Points encoded in one tick, for all sessions together: 3 to 5 ms, and the last cell may pass it by half. What is
+/// kept encoded costs nothing.
+const ENCODED_POINTS_PER_TICK: usize = 64_000;
+
+/// Cells looked at in one tick to follow views: about 1 ms. A board of 1,000,000 strokes has some 3,000.
+const CELLS_PER_TICK: usize = 50_000;
+
+/// Sessions whose view or chunks need attention, in the order of their turns.
+#[derive(Resource, Debug, Default)]
+pub(crate) struct Turns {
+    /// Their views have changed.
+    moved: VecDeque<SessionId>,
+    /// They wait for chunks.
+    waiting: VecDeque<SessionId>,
+}
+
+/// Cells of its area that a session still lacks.
+#[derive(Debug, Default)]
+pub(crate) struct Backlog {
+    /// The next one last.
+    cells: Vec<Lacking>,
+    /// The area before this one, of which the session has everything.
+    held: Option<BoardRect>,
+}
+
+/// A cell that a session lacks.
+#[derive(Debug, Clone, Copy)]
+struct Lacking {
+    cell: CellId,
+    /// It has those of its strokes that lie in the area before.
+    in_part: bool,
+}
+
+/// Notes whose view has left its area.
+pub(crate) fn notice_views(
+    mut viewports: Query<(&User, &mut Viewport), Changed<Viewport>>,
+    mut turns: ResMut<Turns>,
+) {
+    let mut moved = Vec::new();
+    for (User(person), mut viewport) in &mut viewports {
+        let is_left = viewport.coverage != Some(viewport.wanted_coverage());
+        if is_left && !viewport.has_moved {
+            viewport.has_moved = true;
+            moved.push(person.session);
+        }
+    }
+    moved.sort_unstable();
+    turns.moved.extend(moved);
+}
 
 /// A view that has left its area gets a new one, and with it what it does not have yet.
 pub(crate) fn follow_views(
     people: Res<People>,
-    mut viewports: Query<(&User, &mut Viewport)>,
-    index: Res<StrokeIndex>,
+    mut viewports: Query<&mut Viewport>,
+    mut turns: ResMut<Turns>,
+    cells: Res<Cells>,
     mut output: ResMut<Output>,
 ) {
-    for (&session, &entity) in &people.sessions {
-        let Ok((_, mut viewport)) = viewports.get_mut(entity) else {
+    let mut looked_at = 0;
+    while looked_at < CELLS_PER_TICK
+        && let Some(session) = turns.moved.pop_front()
+    {
+        let entity = people.sessions.get(&session);
+        let Some(mut viewport) = entity.and_then(|&entity| viewports.get_mut(entity).ok()) else {
             continue;
         };
-        let before = viewport.coverage;
-        let coverage = Coverage::of_view(viewport.view, before);
+        let viewport = viewport.as_mut();
+        viewport.has_moved = false;
+        let coverage = viewport.wanted_coverage();
+        let before = viewport.coverage.replace(coverage);
         if before == Some(coverage) {
             continue;
         }
-        let viewport = viewport.as_mut();
-        viewport.coverage = Some(coverage);
         output.reliable(session, ServerMessage::Coverage(coverage).encode());
-        let held = before.map_or(BoardRect::EMPTY, Coverage::rect);
-        let mut waiting: Vec<StrokeId> = core::mem::take(&mut viewport.backlog);
-        waiting.sort_unstable();
-        let mut wanted: Vec<Indexed> = index
-            .within(coverage.rect())
-            .into_iter()
-            .filter(|stroke| {
-                !stroke.extent.intersects(held) || waiting.binary_search(&stroke.id).is_ok()
-            })
-            .collect();
-        let middle = viewport.view.center();
-        // The nearest last, because they are taken from the end; then by drawing order, so that ties are stable.
-        wanted.sort_unstable_by_key(|stroke| {
-            (
-                core::cmp::Reverse(distance(middle, stroke.extent)),
-                core::cmp::Reverse(stroke.z),
-            )
-        });
-        viewport.backlog = wanted.into_iter().map(|stroke| stroke.id).collect();
-        viewport.is_covering = true;
+        looked_at += viewport
+            .backlog
+            .fill(&cells, viewport.view, before, coverage);
+        if !viewport.is_covering {
+            viewport.is_covering = true;
+            turns.waiting.push_back(session);
+        }
     }
 }
 
+impl Backlog {
+    /// What a session lacks of a new area. Answers how many cells were looked at.
+    fn fill(
+        &mut self,
+        cells: &Cells,
+        view: BoardRect,
+        before: Option<Coverage>,
+        coverage: Coverage,
+    ) -> usize {
+        let held = before.map(Coverage::rect);
+        let mut waiting: Vec<CellId> = self.cells.iter().map(|lacking| lacking.cell).collect();
+        waiting.sort_unstable();
+        let mut wanted = Vec::new();
+        let area = coverage.rect();
+        let looked_at = cells.search(area, &waiting, |cell, bounds, is_waiting| {
+            // A session that waited for a cell may have some of it, but is not relied upon to.
+            let in_part = !is_waiting && held.is_some_and(|held| held.intersects(bounds));
+            let is_held = in_part && held.is_some_and(|held| held.contains_rect(bounds));
+            if !is_held {
+                wanted.push((remoteness(view, bounds), Lacking { cell, in_part }));
+            }
+        });
+        // The nearest last, because they are taken from the end.
+        wanted.sort_unstable_by_key(|(remoteness, lacking)| {
+            core::cmp::Reverse((*remoteness, lacking.cell))
+        });
+        self.cells = wanted.into_iter().map(|(_, lacking)| lacking).collect();
+        self.held = held;
+        looked_at
+    }
+
+    /// The next chunk of an area, if there is one and `work` is left for it.
+    fn next(
+        &mut self,
+        area: BoardRect,
+        cells: &mut Cells,
+        bodies: &Query<&Body>,
+        now: Tick,
+        work: &mut usize,
+    ) -> Option<Bytes> {
+        let stroke_of = |entity| bodies.get(entity).ok().map(|Body(stroke)| stroke);
+        while *work > 0
+            && let Some(Lacking { cell, in_part }) = self.cells.pop()
+        {
+            match cells.shape(cell) {
+                CellShape::Branch(parts) => {
+                    let parts = parts.map(|cell| Lacking { cell, in_part });
+                    self.cells.extend(parts);
+                }
+                CellShape::Leaf(0) => {}
+                CellShape::Leaf(strokes) => {
+                    let held = self.held.filter(|_| in_part);
+                    let is_lacking = |&entity: &Entity| {
+                        let extent = stroke_of(entity).map_or(BoardRect::EMPTY, Stroke::extent);
+                        extent.intersects(area) && !held.is_some_and(|held| held.intersects(extent))
+                    };
+                    if in_part {
+                        *work = work.saturating_sub(strokes);
+                    }
+                    if !cells.strokes(cell).iter().any(is_lacking) {
+                        continue;
+                    }
+                    let chunk = cells.chunk(cell, now, stroke_of);
+                    *work = work.saturating_sub(chunk.work);
+                    return Some(chunk.frame);
+                }
+            }
+        }
+        None
+    }
+}
+
+/// How much later than others a cell is wanted: first those in the view, each group from the middle outwards.
+fn remoteness(view: BoardRect, bounds: BoardRect) -> (bool, i64, i64) {
+    let middle = view.center();
+    let center = bounds.center();
+    let center = BoardRect {
+        min: center,
+        max: center,
+    };
+    (
+        !bounds.intersects(view),
+        distance(middle, bounds),
+        distance(middle, center),
+    )
+}
+
 /// Distance of a point to a rectangle along the axis where it is larger.
-fn distance(point: chalkboard_shared::BoardPoint, rect: BoardRect) -> i64 {
+fn distance(point: BoardPoint, rect: BoardRect) -> i64 {
     let gap = |v: i32, min: i32, max: i32| {
         (i64::from(min) - i64::from(v))
             .max(i64::from(v) - i64::from(max))
@@ -70,50 +203,43 @@ fn distance(point: chalkboard_shared::BoardPoint, rect: BoardRect) -> i64 {
     gap(point.x, rect.min.x, rect.max.x).max(gap(point.y, rect.min.y, rect.max.y))
 }
 
-/// The next strokes of those that sessions wait for.
+/// The next chunks of those that sessions wait for.
 pub(crate) fn send_chunks(
     people: Res<People>,
-    mut viewports: Query<(&User, &mut Viewport)>,
-    table: Res<StrokeTable>,
+    mut viewports: Query<&mut Viewport>,
+    mut turns: ResMut<Turns>,
+    mut cells: ResMut<Cells>,
     bodies: Query<&Body>,
+    clock: Res<Clock>,
     mut output: ResMut<Output>,
 ) {
-    for (&session, &entity) in &people.sessions {
-        let Ok((_, mut viewport)) = viewports.get_mut(entity) else {
-            continue;
+    let mut work = ENCODED_POINTS_PER_TICK;
+    turns.waiting.retain(|&session| {
+        let entity = people.sessions.get(&session);
+        let Some(mut viewport) = entity.and_then(|&entity| viewports.get_mut(entity).ok()) else {
+            return false;
         };
-        if !viewport.is_covering {
-            continue;
+        if !viewport.can_take_chunks() {
+            return true;
         }
         let viewport = viewport.as_mut();
-        let mut sent = 0;
-        while sent < CHUNK_BYTES_PER_TICK
-            && viewport.can_take_chunks()
-            && !viewport.backlog.is_empty()
+        let area = viewport.coverage.map_or(BoardRect::EMPTY, Coverage::rect);
+        while viewport.can_take_chunks()
+            && let Some(chunk) = viewport
+                .backlog
+                .next(area, &mut cells, &bodies, clock.tick, &mut work)
         {
-            let chunk = next_chunk(&mut viewport.backlog, &table, &bodies);
-            sent += chunk.len();
             viewport.unwritten_bytes += chunk.len() as u64;
             output.reliable(session, chunk);
         }
-        if viewport.backlog.is_empty() {
+        if viewport.backlog.cells.is_empty() {
             viewport.is_covering = false;
             output.reliable(session, ServerMessage::Covered.encode());
         }
+        viewport.is_covering
+    });
+    // Whoever came first last time comes last, so that nobody takes all of the work for long.
+    if turns.waiting.len() > 1 {
+        turns.waiting.rotate_left(1);
     }
-}
-
-fn next_chunk(backlog: &mut Vec<StrokeId>, table: &StrokeTable, bodies: &Query<&Body>) -> Bytes {
-    let mut chunk = ServerMessage::chunk_writer();
-    while chunk.len() < CHUNK_BYTES_TARGET
-        && let Some(id) = backlog.pop()
-    {
-        let body = table.entity(id).and_then(|entity| bodies.get(entity).ok());
-        if let Some(Body(stroke)) = body
-            && !stroke.erased.value
-        {
-            stroke.encode(&mut chunk);
-        }
-    }
-    chunk.into_bytes()
 }

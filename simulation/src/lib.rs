@@ -10,6 +10,7 @@
 
 mod apply;
 mod authorize;
+mod cells;
 mod index;
 mod input;
 mod interest;

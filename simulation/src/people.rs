@@ -8,8 +8,9 @@ use bevy_ecs::schedule::IntoScheduleConfigs;
 use chalkboard_shared::cursor::CursorState;
 use chalkboard_shared::interest::Coverage;
 use chalkboard_shared::wire::{Participant, PersonChange, ServerMessage, Welcome};
-use chalkboard_shared::{BoardRect, Op, Position, RejectReason, Secret, SessionId, StrokeId};
+use chalkboard_shared::{BoardRect, Op, Position, RejectReason, Secret, SessionId};
 
+use crate::joining::Backlog;
 use crate::ledger::Ledger;
 use crate::output::Output;
 use crate::room::{Clock, RoomConfig, RoomSystems, RoomTick};
@@ -33,8 +34,10 @@ pub(crate) struct Viewport {
     pub(crate) view: BoardRect,
     /// `None` until the first tick has told the session what it covers.
     pub(crate) coverage: Option<Coverage>,
-    /// Strokes of the coverage that have not been sent yet, the next one last.
-    pub(crate) backlog: Vec<StrokeId>,
+    /// The view has left the coverage, and waits for its turn to be followed.
+    pub(crate) has_moved: bool,
+    /// What the session lacks of its coverage.
+    pub(crate) backlog: Backlog,
     /// The session waits to hear that the backlog is empty.
     pub(crate) is_covering: bool,
     /// Bytes of chunks sent that the transport has not reported as written.
@@ -216,16 +219,23 @@ fn count_unfinished(mut people: ResMut<People>, sessions: Query<(&OpQueue, &View
     people.unfinished = sessions
         .iter()
         .filter(|(queue, viewport)| {
-            !queue.waiting.is_empty() || (viewport.is_covering && viewport.can_take_chunks())
+            !queue.waiting.is_empty()
+                || viewport.has_moved
+                || (viewport.is_covering && viewport.can_take_chunks())
         })
         .count();
 }
 
 impl Viewport {
-    /// Bytes of chunks that may be on their way to a session: half of what its queue holds, so that live changes
-    /// always find room beside them.
+    /// Bytes of chunks that may be on their way to a session, by the last but one: three quarters of what its queue
+    /// holds, so that live changes always find room beside them.
     const CHUNK_BYTES_IN_FLIGHT_MAX: u64 =
-        chalkboard_shared::limits::SESSION_QUEUE_BYTES_MAX as u64 / 2;
+        chalkboard_shared::limits::SESSION_QUEUE_BYTES_MAX as u64 / 4 * 3;
+
+    /// The area that belongs to the view.
+    pub(crate) fn wanted_coverage(&self) -> Coverage {
+        Coverage::of_view(self.view, self.coverage)
+    }
 
     /// The transport keeps up with the chunks sent so far.
     pub(crate) const fn can_take_chunks(&self) -> bool {

@@ -8,6 +8,7 @@ use chalkboard_shared::wire::{Participant, PersonChange, ServerMessage};
 use chalkboard_shared::{DisconnectReason, Op, SessionId};
 
 use crate::input::{Inbox, Input, Join};
+use crate::joining::Backlog;
 use crate::ledger::Ledger;
 use crate::output::Output;
 use crate::people::{Cursor, Newcomer, OpQueue, People, User, Viewport, WaitingOp};
@@ -138,7 +139,9 @@ fn receive_join(world: &mut World, join: Join) {
     for session in earlier {
         close(world, session, DisconnectReason::Replaced);
     }
-    let answered = world.resource::<Ledger>().answered(actor);
+    let ledger = world.resource::<Ledger>();
+    let answered = ledger.answered(actor);
+    let (position, durable_told) = (ledger.position, ledger.durable);
     let person = Participant {
         session,
         actor,
@@ -148,13 +151,17 @@ fn receive_join(world: &mut World, join: Join) {
     let viewport = Viewport {
         view,
         coverage: None,
-        backlog: Vec::new(),
+        has_moved: false,
+        backlog: Backlog::default(),
         is_covering: false,
         unwritten_bytes: 0,
     };
     let queue = OpQueue {
         last: answered,
         answered,
+        // Ops of an earlier connection may be answered by the welcome and not be saved yet.
+        position,
+        durable_told,
         ..OpQueue::default()
     };
     let entity = world

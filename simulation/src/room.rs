@@ -8,6 +8,7 @@ use chalkboard_shared::digest::Digest;
 use chalkboard_shared::presence::{Pace, PresenceStage};
 use chalkboard_shared::{Position, Tick};
 
+use crate::cells::Cells;
 use crate::input::{Inbox, Input, Now};
 use crate::ledger::Ledger;
 use crate::output::Output;
@@ -187,7 +188,7 @@ impl Room {
 
     /// Strokes that people see.
     pub fn visible_stroke_count(&self) -> usize {
-        self.world.resource::<index::StrokeIndex>().len()
+        self.world.resource::<Cells>().len()
     }
 
     /// Sessions in the room.

@@ -28,6 +28,7 @@ pub(crate) struct Touched {
 pub(crate) struct Before {
     pub(crate) extent: BoardRect,
     pub(crate) is_visible: bool,
+    pub(crate) point_count: u32,
     digest: u64,
 }
 
@@ -98,6 +99,7 @@ impl Strokes for Board<'_> {
             let before = Before {
                 extent: stroke.extent(),
                 is_visible: !stroke.erased.value,
+                point_count: stroke.point_count,
                 digest: stroke.digest(),
             };
             let mut table = self.0.resource_mut::<StrokeTable>();

@@ -7,6 +7,7 @@ mod converging;
 mod determinism;
 mod drawing;
 mod formats;
+mod joining;
 mod merging;
 mod seeing;
 mod serving;

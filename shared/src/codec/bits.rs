@@ -39,7 +39,7 @@ impl<'a> BitWriter<'a> {
 
     /// Bytes in the vector once this is finished.
     pub const fn len(&self) -> usize {
-        self.bytes.len() + (self.count > 0) as usize
+        self.bytes.len() + self.count.div_ceil(8) as usize
     }
 
     /// Nothing is in the vector, and nothing was written.
@@ -48,23 +48,29 @@ impl<'a> BitWriter<'a> {
     }
 
     /// The low `count` bits of `v`, 0 to 32 of them.
+    #[inline]
     pub fn bits(&mut self, v: u32, count: u32) {
         debug_assert!(count <= 32 && (count == 32 || v >> count == 0));
         self.pending |= u64::from(v) << self.count;
         self.count += count;
-        while self.count >= 8 {
-            self.bytes.push(self.pending as u8);
-            self.pending >>= 8;
-            self.count -= 8;
+        if self.count >= 32 {
+            self.bytes
+                .extend_from_slice(&(self.pending as u32).to_le_bytes());
+            self.pending >>= 32;
+            self.count -= 32;
         }
     }
 
     /// A Rice code with parameter `k`, 0 to 31.
+    #[inline]
     pub fn rice(&mut self, v: u32, k: u32) {
         let high = v >> k;
         if high >= ESCAPE {
             self.bits(0, ESCAPE);
             self.bits(v, 32);
+        } else if high + 1 + k <= 32 {
+            let low = v & ((1u32 << k) - 1);
+            self.bits((1 | low << 1) << high, high + 1 + k);
         } else {
             self.bits(1 << high, high + 1);
             self.bits(v & ((1u32 << k) - 1), k);
@@ -73,9 +79,9 @@ impl<'a> BitWriter<'a> {
 
     /// Fills the last byte with zeros.
     pub fn finish(self) {
-        if self.count > 0 {
-            self.bytes.push(self.pending as u8);
-        }
+        let left = self.count.div_ceil(8) as usize;
+        self.bytes
+            .extend_from_slice(&self.pending.to_le_bytes()[..left]);
     }
 }
 
@@ -94,26 +100,35 @@ impl<'a> BitReader<'a> {
     }
 
     /// Up to 57 bits from here, zeros after the end.
-    fn peek(&self) -> u64 {
+    #[inline]
+    pub(crate) fn peek(&self) -> u64 {
         let start = self.at / 8;
-        let word = match self.bytes.get(start..start + 8) {
-            Some(eight) => {
-                let mut v = [0; 8];
-                v.copy_from_slice(eight);
-                u64::from_le_bytes(v)
-            }
-            None => self
-                .bytes
-                .get(start..)
-                .unwrap_or_default()
-                .iter()
-                .rev()
-                .fold(0, |v, &b| v << 8 | u64::from(b)),
+        let word = match self.bytes.get(start..).and_then(<[u8]>::first_chunk) {
+            Some(eight) => u64::from_le_bytes(*eight),
+            None => self.peek_at_end(start),
         };
         word >> (self.at % 8)
     }
 
-    fn take(&mut self, count: u32) -> Result<(), DecodeError> {
+    /// The last bytes, of which there are fewer than 8.
+    fn peek_at_end(&self, start: usize) -> u64 {
+        match self.bytes.last_chunk() {
+            // Eight are there, only not from here on.
+            Some(eight) => {
+                let before = start + 8 - self.bytes.len();
+                let shift = u32::try_from(8 * before).unwrap_or(u32::MAX);
+                u64::from_le_bytes(*eight).checked_shr(shift).unwrap_or(0)
+            }
+            None => {
+                let left = self.bytes.get(start..).unwrap_or_default();
+                left.iter().rev().fold(0, |v, &b| v << 8 | u64::from(b))
+            }
+        }
+    }
+
+    /// Takes bits that were looked at with [`BitReader::peek`].
+    #[inline]
+    pub(crate) fn take(&mut self, count: u32) -> Result<(), DecodeError> {
         self.at += count as usize;
         if self.at > self.bytes.len() * 8 {
             Err(DecodeError::Truncated)
@@ -123,6 +138,7 @@ impl<'a> BitReader<'a> {
     }
 
     /// The next `count` bits, 0 to 32 of them.
+    #[inline]
     pub fn bits(&mut self, count: u32) -> Result<u32, DecodeError> {
         let v = self.peek() & ((1u64 << count) - 1);
         self.take(count)?;
@@ -130,23 +146,37 @@ impl<'a> BitReader<'a> {
     }
 
     /// A Rice code with parameter `k`, 0 to 31.
+    #[inline]
     pub fn rice(&mut self, k: u32) -> Result<u32, DecodeError> {
-        let high = self.peek().trailing_zeros();
-        if high >= ESCAPE {
-            self.take(ESCAPE)?;
-            let v = self.bits(32)?;
-            return if v >> k >= ESCAPE {
-                Ok(v)
-            } else {
-                Err(DecodeError::Malformed)
-            };
+        let word = self.peek();
+        let high = word.trailing_zeros();
+        if high >= ESCAPE || high > u32::MAX >> k {
+            return self.escaped(k);
         }
-        self.take(high + 1)?;
-        let low = self.bits(k)?;
-        if high > u32::MAX >> k {
+        // 20 + 31 bits are within what a look shows.
+        self.take(high + 1 + k)?;
+        let low = (word >> (high + 1)) as u32 & ((1u32 << k) - 1);
+        Ok(high << k | low)
+    }
+
+    /// A value that is written in 32 plain bits, because it is far too large for its code.
+    #[cold]
+    fn escaped(&mut self, k: u32) -> Result<u32, DecodeError> {
+        if self.peek().trailing_zeros() < ESCAPE {
             return Err(DecodeError::Malformed);
         }
-        Ok(high << k | low)
+        self.take(ESCAPE)?;
+        let v = self.bits(32)?;
+        if v >> k >= ESCAPE {
+            Ok(v)
+        } else {
+            Err(DecodeError::Malformed)
+        }
+    }
+
+    /// Bytes that the bits taken so far lie in.
+    pub(crate) const fn bytes_taken(&self) -> usize {
+        self.at.div_ceil(8)
     }
 
     /// Only the zeros that fill the last byte may be left.
@@ -182,12 +212,18 @@ impl Adaptive {
     }
 
     /// The parameter for the next value: 2^k is about the mean.
+    #[inline]
     pub const fn k(self) -> u32 {
-        let mean = self.sum / self.count;
-        if mean == 0 { 0 } else { mean.ilog2() }
+        if self.sum < self.count {
+            return 0;
+        }
+        // The length of the whole part of sum / count, without the division: it is this or one less.
+        let k = self.sum.ilog2() - self.count.ilog2();
+        k - (self.count << k > self.sum) as u32
     }
 
     /// Learns a value. A stray one counts for at most 2^24, so that sums stay in range.
+    #[inline]
     pub fn learn(&mut self, v: u32) {
         self.sum += v.min(1 << 24);
         self.count += 1;

@@ -5,6 +5,7 @@ use bytes::Bytes;
 
 use super::updates::{self, Update};
 use super::{PersonChange, from_bitcode};
+use crate::chunk;
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::id::{ActorId, Position, SessionId, Tick};
 use crate::interest::Coverage;
@@ -62,7 +63,7 @@ pub enum ServerMessage {
     Welcome(Box<Welcome>),
     /// From here on the session receives this part of the plane; what it holds outside of it is out of date.
     Coverage(Coverage),
-    /// Strokes in the covered area.
+    /// Strokes in and about the covered area ([`chunk`]); those outside of it are of no account.
     Chunk(Vec<Stroke>),
     /// All strokes of the covered area have been sent; whatever the client holds beside them is gone.
     Covered,
@@ -117,9 +118,7 @@ impl ServerMessage {
             }
             Self::Chunk(strokes) => {
                 w.u8(CHUNK);
-                for stroke in strokes {
-                    stroke.encode(&mut w);
-                }
+                chunk::encode(strokes, &mut w);
             }
             Self::Covered => w.u8(COVERED),
             Self::Updates { tick, updates } => return updates::encode(*tick, updates),
@@ -191,11 +190,12 @@ impl ServerMessage {
         w
     }
 
-    /// A writer that already holds the kind of a chunk, whose strokes go behind it.
-    pub fn chunk_writer() -> Writer {
+    /// The frame of a chunk, by strokes that are not moved for it ([`chunk::encode`]).
+    pub fn encode_chunk<'a>(strokes: impl IntoIterator<Item = &'a Stroke>) -> Bytes {
         let mut w = Writer::new();
         w.u8(CHUNK);
-        w
+        chunk::encode(strokes, &mut w);
+        w.into_bytes()
     }
 
     /// Reads a frame.
@@ -213,13 +213,7 @@ impl ServerMessage {
                 }
                 Self::Coverage(coverage)
             }
-            CHUNK => {
-                let mut strokes = Vec::new();
-                while r.remaining() > 0 {
-                    strokes.push(Stroke::decode(&mut r)?);
-                }
-                Self::Chunk(strokes)
-            }
+            CHUNK => Self::Chunk(chunk::decode(&mut r)?),
             COVERED => Self::Covered,
             UPDATES => {
                 let (tick, updates) = updates::decode(&mut r)?;

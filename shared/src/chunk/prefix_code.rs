@@ -1,0 +1,382 @@
+//! Prefix codes (canonical Huffman) over numbers of any size.
+//!
+//! A number below [`DIRECT`] is a symbol of its own; larger ones share a symbol with those that have the same length
+//! and the same two bits after the first, and carry the rest as plain bits. Decoding is a look-up a number. A code
+//! travels as the lengths of its words, so that both sides build the same one.
+
+use crate::codec::bits::{BitReader, BitWriter};
+use crate::codec::{DecodeError, Reader, Writer};
+
+/// Numbers below this have a symbol each.
+const DIRECT: u64 = 64;
+
+/// log2 of [`DIRECT`].
+const DIRECT_LOG2: u32 = DIRECT.ilog2();
+
+/// Symbols: the direct ones, and four for each length from 7 to 64 bits.
+const SYMBOLS: usize = DIRECT as usize + 4 * (64 - DIRECT_LOG2 as usize);
+
+/// Longest word in bits: 4096 entries of two bytes to look up in.
+const LENGTH_MAX: u32 = 12;
+
+/// Longest run of absent symbols that is written at once.
+const RUN_MAX: usize = 32;
+
+const EMPTY: u8 = 0;
+const SINGLE: u8 = 1;
+const FULL: u8 = 2;
+
+/// The symbol of a number, and how many plain bits follow it.
+const fn symbol_of(v: u64) -> (usize, u32) {
+    if v < DIRECT {
+        return (v as usize, 0);
+    }
+    let extra = v.ilog2() - 2;
+    let group = (extra + 2 - DIRECT_LOG2) as usize;
+    (
+        DIRECT as usize + 4 * group + (v >> extra & 3) as usize,
+        extra,
+    )
+}
+
+/// How often each symbol occurs in a column of numbers.
+#[derive(Debug, Clone)]
+pub(super) struct Census([u32; SYMBOLS]);
+
+impl Census {
+    pub(super) const fn new() -> Self {
+        Self([0; SYMBOLS])
+    }
+
+    #[inline]
+    pub(super) const fn count(&mut self, v: u64) {
+        self.0[symbol_of(v).0] += 1;
+    }
+
+    /// The best code for what was counted.
+    pub(super) fn code(&self) -> CodeWriter {
+        let lengths = lengths(&self.0);
+        let mut words = vec![(0u16, 0u8); SYMBOLS];
+        for (symbol, word) in canonical(&lengths) {
+            words[symbol] = (word, lengths[symbol]);
+        }
+        CodeWriter { lengths, words }
+    }
+}
+
+/// Word lengths of a Huffman code, none above [`LENGTH_MAX`]. A symbol alone has length 0, as those that are absent.
+fn lengths(census: &[u32; SYMBOLS]) -> Vec<u8> {
+    let mut result = vec![0; SYMBOLS];
+    let mut weights: Vec<(u32, usize)> = (0..SYMBOLS)
+        .filter(|&symbol| census[symbol] > 0)
+        .map(|symbol| (census[symbol], symbol))
+        .collect();
+    if weights.len() < 2 {
+        return result;
+    }
+    loop {
+        weights.sort_unstable();
+        let depths = depths(&weights);
+        if depths.iter().all(|&depth| depth <= LENGTH_MAX) {
+            for ((_, symbol), depth) in weights.iter().zip(depths) {
+                result[*symbol] = depth as u8;
+            }
+            return result;
+        }
+        // Flatter weights make a flatter tree; equal ones make one of 9 levels.
+        for (weight, _) in &mut weights {
+            *weight = *weight / 2 + 1;
+        }
+    }
+}
+
+/// Depth of each leaf of the Huffman tree over ascending weights. Both the leaves and the nodes come up in
+/// ascending order, so that the next two to join are at the heads of two queues.
+fn depths(weights: &[(u32, usize)]) -> Vec<u32> {
+    let leaves = weights.len();
+    let mut sums: Vec<u64> = Vec::with_capacity(leaves - 1);
+    let mut parents = vec![0usize; 2 * leaves - 1];
+    let (mut leaf, mut node) = (0, 0);
+    for next in 0..leaves - 1 {
+        let mut sum = 0;
+        for _ in 0..2 {
+            let is_leaf =
+                leaf < leaves && (node >= sums.len() || u64::from(weights[leaf].0) <= sums[node]);
+            if is_leaf {
+                sum += u64::from(weights[leaf].0);
+                parents[leaf] = leaves + next;
+                leaf += 1;
+            } else {
+                sum += sums[node];
+                parents[leaves + node] = leaves + next;
+                node += 1;
+            }
+        }
+        sums.push(sum);
+    }
+    let mut depths = vec![0; 2 * leaves - 1];
+    for at in (0..2 * leaves - 2).rev() {
+        depths[at] = depths[parents[at]] + 1;
+    }
+    depths.truncate(leaves);
+    depths
+}
+
+/// The words of a code by its lengths: shorter ones first, then by symbol; reversed, because bits are read lowest
+/// first.
+fn canonical(lengths: &[u8]) -> impl Iterator<Item = (usize, u16)> {
+    let mut next = [0u16; LENGTH_MAX as usize + 2];
+    for &length in lengths.iter().filter(|&&length| length > 0) {
+        next[usize::from(length) + 1] += 1;
+    }
+    for length in 1..next.len() {
+        // Lengths that make no code give words that make no sense, but stay within bounds.
+        next[length] = next[length].wrapping_add(next[length - 1]).wrapping_mul(2);
+    }
+    lengths
+        .iter()
+        .enumerate()
+        .filter(|(_, length)| **length > 0)
+        .map(move |(symbol, &length)| {
+            let word = next[usize::from(length)];
+            next[usize::from(length)] = word.wrapping_add(1);
+            (symbol, word.reverse_bits() >> (16 - u32::from(length)))
+        })
+}
+
+/// Writes numbers in a code.
+#[derive(Debug)]
+pub(super) struct CodeWriter {
+    lengths: Vec<u8>,
+    words: Vec<(u16, u8)>,
+}
+
+impl CodeWriter {
+    /// Writes the code itself, that of a `census`.
+    pub(super) fn describe(&self, census: &Census, w: &mut Writer) {
+        let used = |symbol: &usize| census.0[*symbol] > 0;
+        let Some(last) = (0..SYMBOLS).rfind(used) else {
+            w.u8(EMPTY);
+            return;
+        };
+        if (0..last).rfind(used).is_none() {
+            w.u8(SINGLE);
+            w.varint(last as u64);
+            return;
+        }
+        w.u8(FULL);
+        w.varint(last as u64);
+        let mut bits = BitWriter::new(w.as_mut_vec());
+        let mut at = 0;
+        while at <= last {
+            let length = self.lengths[at];
+            bits.bits(length.into(), 4);
+            let run = self.lengths[at..=last]
+                .iter()
+                .take(RUN_MAX)
+                .take_while(|&&other| other == 0)
+                .count();
+            if length == 0 {
+                bits.bits(run as u32 - 1, 5);
+            }
+            at += run.max(1);
+        }
+        bits.finish();
+    }
+
+    #[inline]
+    pub(super) fn write(&self, v: u64, bits: &mut BitWriter<'_>) {
+        let (symbol, extra) = symbol_of(v);
+        let (word, length) = self.words[symbol];
+        bits.bits(word.into(), length.into());
+        if extra > 32 {
+            bits.bits(v as u32, 32);
+            bits.bits((v >> 32) as u32 & ((1u32 << (extra - 32)) - 1), extra - 32);
+        } else if extra > 0 {
+            bits.bits((v & ((1u64 << extra) - 1)) as u32, extra);
+        }
+    }
+}
+
+/// Reads numbers in a code.
+#[derive(Debug)]
+pub(super) struct CodeReader {
+    /// Symbol and length (in the low 4 bits) by the next bits of the input.
+    entries: Vec<u16>,
+    mask: usize,
+}
+
+impl CodeReader {
+    /// Reads a code as [`CodeWriter::describe`] wrote it.
+    pub(super) fn new(r: &mut Reader) -> Result<Self, DecodeError> {
+        let single = |symbol: u64| Self {
+            entries: vec![(symbol as u16) << 4],
+            mask: 0,
+        };
+        match r.u8()? {
+            // Nothing is read by it; what reads nevertheless gets zeros.
+            EMPTY => return Ok(single(0)),
+            SINGLE => return Ok(single(r.varint_at_most(SYMBOLS as u64 - 1)?)),
+            FULL => {}
+            other => return Err(DecodeError::UnknownKind(other)),
+        }
+        let last = r.varint_at_most(SYMBOLS as u64 - 1)? as usize;
+        let mut lengths = Vec::with_capacity(last + 1);
+        let taken = {
+            let bytes = r.as_slice();
+            let mut bits = BitReader::new(bytes);
+            while lengths.len() <= last {
+                match bits.bits(4)? {
+                    0 => {
+                        let run = bits.bits(5)? as usize + 1;
+                        lengths.resize(lengths.len() + run, 0);
+                    }
+                    length => lengths.push(length as u8),
+                }
+            }
+            bits.bytes_taken()
+        };
+        r.raw(taken)?;
+        let longest = lengths.iter().copied().max().map_or(0, u32::from);
+        if lengths.len() != last + 1 || longest == 0 || longest > LENGTH_MAX {
+            return Err(DecodeError::Malformed);
+        }
+        let size = 1usize << longest;
+        let words = lengths.iter().filter(|&&length| length > 0);
+        if words.map(|&length| size >> length).sum::<usize>() != size {
+            return Err(DecodeError::Malformed);
+        }
+        let mut entries = vec![0; size];
+        for (symbol, word) in canonical(&lengths) {
+            let length = lengths[symbol];
+            for entry in entries
+                .iter_mut()
+                .skip(word.into())
+                .step_by(1 << u32::from(length))
+            {
+                *entry = (symbol as u16) << 4 | u16::from(length);
+            }
+        }
+        Ok(Self {
+            entries,
+            mask: size - 1,
+        })
+    }
+
+    #[inline]
+    pub(super) fn read(&self, bits: &mut BitReader<'_>) -> Result<u64, DecodeError> {
+        let entry = self.entries[bits.peek() as usize & self.mask];
+        bits.take((entry & 15).into())?;
+        let symbol = u64::from(entry >> 4);
+        if symbol < DIRECT {
+            return Ok(symbol);
+        }
+        let (group, quarter) = ((symbol - DIRECT) >> 2, (symbol - DIRECT) & 3);
+        let extra = group as u32 + DIRECT_LOG2 - 2;
+        let low = u64::from(bits.bits(extra.min(32))?);
+        let high = u64::from(bits.bits(extra.saturating_sub(32))?);
+        Ok((4 | quarter) << extra | high << 32 | low)
+    }
+
+    /// Three numbers of 32 bits, one in each code, at one look where they are as small as most are.
+    #[inline]
+    pub(super) fn read_three(
+        codes: [&Self; 3],
+        bits: &mut BitReader<'_>,
+    ) -> Result<[u32; 3], DecodeError> {
+        let [first, second, third] = codes;
+        let word = bits.peek();
+        let a = first.entries[word as usize & first.mask];
+        let word = word >> (a & 15);
+        let b = second.entries[word as usize & second.mask];
+        let word = word >> (b & 15);
+        let c = third.entries[word as usize & third.mask];
+        let symbols = [a, b, c].map(|entry| u32::from(entry >> 4));
+        if u64::from(symbols[0].max(symbols[1]).max(symbols[2])) < DIRECT {
+            bits.take(u32::from((a & 15) + (b & 15) + (c & 15)))?;
+            return Ok(symbols);
+        }
+        Ok([
+            first.read_u32(bits)?,
+            second.read_u32(bits)?,
+            third.read_u32(bits)?,
+        ])
+    }
+
+    #[inline]
+    pub(super) fn read_u32(&self, bits: &mut BitReader<'_>) -> Result<u32, DecodeError> {
+        u32::try_from(self.read(bits)?).map_err(|_| DecodeError::OutOfRange)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn round_trip(values: &[u64]) -> (Vec<u64>, usize) {
+        let mut census = Census::new();
+        for &v in values {
+            census.count(v);
+        }
+        let code = census.code();
+        let mut w = Writer::new();
+        code.describe(&census, &mut w);
+        let mut bits = BitWriter::new(w.as_mut_vec());
+        for &v in values {
+            code.write(v, &mut bits);
+        }
+        bits.finish();
+        let size = w.len();
+        let mut r = Reader::new(w.into_bytes());
+        let code = CodeReader::new(&mut r).expect("own form");
+        let rest = r.rest();
+        let mut bits = BitReader::new(&rest);
+        let back = values
+            .iter()
+            .map(|_| code.read(&mut bits).expect("is there"));
+        let back = back.collect();
+        bits.finish().expect("nothing left");
+        (back, size)
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_survive(values in proptest::collection::vec(prop_oneof![0u64..40, 0u64..5000, any::<u64>()], 0..300)) {
+            prop_assert_eq!(round_trip(&values).0, values);
+        }
+
+        #[test]
+        fn any_bytes_never_panic(kind in 0u8..4, mut bytes: Vec<u8>) {
+            bytes.insert(0, kind);
+            let mut r = Reader::new(bytes.into());
+            if let Ok(code) = CodeReader::new(&mut r) {
+                let rest = r.rest();
+                let mut bits = BitReader::new(&rest);
+                for _ in 0..100 {
+                    let _ = code.read(&mut bits);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn frequent_numbers_are_short_and_steep_weights_keep_the_bound() {
+        let mut values = vec![];
+        // Fibonacci weights make the deepest tree that there is.
+        let (mut a, mut b) = (1, 1);
+        for v in 0..20 {
+            values.extend(core::iter::repeat_n(v, a));
+            (a, b) = (b, a + b);
+        }
+        let (back, size) = round_trip(&values);
+        assert_eq!(back, values);
+        assert!(
+            size * 8 < values.len() * 3,
+            "{size} bytes for {} numbers",
+            values.len()
+        );
+        assert!(round_trip(&[7; 1000]).1 <= 3);
+    }
+}
