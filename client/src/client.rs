@@ -33,7 +33,7 @@ use crate::cursors::Cursors;
 use crate::history::{History, Step};
 use crate::outbox::{Entry, Outbox, signed};
 use drawing::Live;
-use pace::{CursorPace, LinkPace, ViewPace};
+use pace::{CursorPace, LinkPace, NamePace, ViewPace};
 
 /// What a client is and opens.
 #[derive(Debug, Clone)]
@@ -154,6 +154,9 @@ pub struct Client {
     /// Epoch and last position of the mirror.
     resume: Option<Resume>,
     people: BTreeMap<SessionId, Participant>,
+    /// All people on the board, of whom those above are known by name.
+    people_total: u32,
+    names: NamePace,
 
     coverage: Option<Coverage>,
     /// The strokes that the connection sends first are on their way; the counter is the last op that they hold.
@@ -201,6 +204,8 @@ impl Client {
             rights: None,
             resume: None,
             people: BTreeMap::new(),
+            people_total: 0,
+            names: NamePace::default(),
             coverage: None,
             first_load: None,
             covering: false,
@@ -306,6 +311,8 @@ impl Client {
         });
         self.first_load = Some(welcome.answered);
         self.people.clear();
+        self.people_total = 0;
+        self.names = NamePace::default();
         self.pace = Some(welcome.pace);
         self.cursors.connected(welcome.session, welcome.pace);
         self.cursor.connected();
@@ -385,7 +392,10 @@ impl Client {
                 rejected,
             } => self.answered(through, position, &rejected)?,
             ServerMessage::Durable(position) => self.outbox.saved(position),
-            ServerMessage::People(changes) => self.people_changed(changes)?,
+            ServerMessage::People { total, changes } => {
+                self.people_total = total;
+                self.people_changed(changes)?;
+            }
             ServerMessage::CursorGroup(group) => self.cursors.group(self.now_ms, group),
             ServerMessage::CursorKeyframe(body) => self.cursors.keyframe(self.now_ms, body)?,
             ServerMessage::Crowd(map) => self.cursors.crowd(map),
@@ -593,6 +603,16 @@ impl Client {
             let stamp = self.stamp(self.now_ms);
             return reliable(&ClientMessage::Ops { first, stamp, ops });
         }
+        if self.people_total as usize > self.people.len() {
+            let known = &self.people;
+            let unknown = self
+                .cursors
+                .sessions()
+                .filter(|session| !known.contains_key(session));
+            if let Some(wanted) = self.names.take(self.now_ms, unknown) {
+                return reliable(&ClientMessage::NamesWanted(wanted));
+            }
+        }
         if let Some(group) = self.cursors.take_missed(self.now_ms) {
             return reliable(&ClientMessage::CursorsWanted(group));
         }
@@ -749,7 +769,12 @@ impl Client {
         .tidied()
     }
 
-    /// Who is here, this person first.
+    /// How many people are on the board, this person included: more than [`Client::people`] names in a large session.
+    pub fn people_total(&self) -> usize {
+        (self.people_total as usize).max(self.people.len()).max(1)
+    }
+
+    /// Who is here, this person first. In a large session these are the first to come and those whose cursors are near.
     pub fn people(&self) -> Vec<Person> {
         let profile = self.profile();
         let me = Person {

@@ -153,6 +153,11 @@ impl Cursors {
             })
     }
 
+    /// Whose cursors they are.
+    pub(crate) fn sessions(&self) -> impl Iterator<Item = SessionId> {
+        self.tracks.keys().copied()
+    }
+
     /// Where there are too many people to show each.
     pub fn crowds(&self) -> impl Iterator<Item = &CrowdMap> {
         self.crowds.values()

@@ -54,6 +54,13 @@ pub const ACTORS_PER_BOARD_MAX: usize = 1_000_000;
 /// Sessions in one room; the goal is 10,000.
 pub const SESSIONS_PER_ROOM_MAX: usize = 12_000;
 
+/// People of a room that everybody is told of, beyond whom a client asks for the names that it shows: 1,024 of some 30
+/// bytes are 30 KB for each who joins.
+pub const PEOPLE_TOLD_MAX: usize = 1024;
+
+/// Names in one question.
+pub const NAMES_WANTED_MAX: usize = 64;
+
 /// Nib width in 1/16 px: 512 px.
 pub const WIDTH_MAX: u16 = 512 * 16;
 

@@ -13,6 +13,7 @@
 //! | 5 | both | Ping, Pong | |
 //! | 6 | client | Cursor | yes |
 //! | 7 | client | CursorsWanted | |
+//! | 8 | client | NamesWanted | |
 //! | 16 | server | Welcome | |
 //! | 17 | server | Coverage | |
 //! | 18 | server | Chunk | |

@@ -85,6 +85,13 @@ pub enum Input {
         /// The group's number.
         group: u16,
     },
+    /// A session asks who others are.
+    NamesWanted {
+        /// Whose question.
+        session: SessionId,
+        /// Of whom.
+        of: Vec<SessionId>,
+    },
     /// From now on the caller ticks like this, and so much of presence is to be told.
     Pace(Pace),
     /// The transport has taken this many more bytes of a session's reliable frames off its queue. Reported in steps

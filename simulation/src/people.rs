@@ -1,14 +1,16 @@
 //! The people in the room: their sessions as entities, and what others are told of them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use bevy_app::{App, Plugin};
 use bevy_ecs::prelude::*;
 use bevy_ecs::schedule::IntoScheduleConfigs;
 use chalkboard_shared::cursor::CursorState;
 use chalkboard_shared::interest::Coverage;
+use chalkboard_shared::limits::PEOPLE_TOLD_MAX;
 use chalkboard_shared::wire::{Participant, PersonChange, ServerMessage, Welcome};
-use chalkboard_shared::{BoardRect, Op, Position, RejectReason, Secret, SessionId};
+use chalkboard_shared::{ActorId, BoardRect, Op, Position, RejectReason, Secret, SessionId};
 
 use crate::joining::Backlog;
 use crate::ledger::Ledger;
@@ -81,7 +83,12 @@ pub(crate) struct Newcomer {
 #[derive(Resource, Debug, Default)]
 pub(crate) struct People {
     pub(crate) sessions: BTreeMap<SessionId, Entity>,
-    pub(crate) changes: Vec<PersonChange>,
+    actors: BTreeMap<ActorId, SessionId>,
+    /// Those whom everybody is told of.
+    told: BTreeSet<SessionId>,
+    changes: Vec<PersonChange>,
+    has_count_changed: bool,
+    announced_ms: u32,
     /// Sessions with ops or strokes that wait for the next tick.
     pub(crate) unfinished: usize,
 }
@@ -91,8 +98,66 @@ impl People {
         self.sessions.len()
     }
 
-    pub(crate) const fn has_work(&self) -> bool {
-        self.unfinished > 0
+    pub(crate) fn has_work(&self) -> bool {
+        self.unfinished > 0 || self.has_count_changed || !self.changes.is_empty()
+    }
+
+    /// The session in which an actor is here.
+    pub(crate) fn session_of(&self, actor: ActorId) -> Option<SessionId> {
+        self.actors.get(&actor).copied()
+    }
+
+    /// Somebody comes in.
+    pub(crate) fn enter(&mut self, entity: Entity, person: Participant) {
+        self.sessions.insert(person.session, entity);
+        self.actors.insert(person.actor, person.session);
+        self.has_count_changed = true;
+        if self.told.len() < PEOPLE_TOLD_MAX {
+            self.told.insert(person.session);
+            self.changes.push(PersonChange::Here(person));
+        }
+    }
+
+    /// Somebody looks different.
+    pub(crate) fn change(&mut self, person: Participant) {
+        if self.told.contains(&person.session) {
+            self.changes.push(PersonChange::Here(person));
+        }
+    }
+
+    /// Somebody has gone.
+    pub(crate) fn leave(&mut self, session: SessionId, actor: ActorId) {
+        self.sessions.remove(&session);
+        if self.actors.get(&actor) == Some(&session) {
+            self.actors.remove(&actor);
+        }
+        self.has_count_changed = true;
+        if self.told.remove(&session) {
+            self.changes.push(PersonChange::Left(session));
+        }
+    }
+
+    /// Somebody who takes the place of one of those who were told, if there is a place.
+    fn next_told(&self) -> Option<(SessionId, Entity)> {
+        if self.told.len() >= PEOPLE_TOLD_MAX || self.told.len() == self.sessions.len() {
+            return None;
+        }
+        self.sessions
+            .iter()
+            .find(|(session, _)| !self.told.contains(session))
+            .map(|(session, entity)| (*session, *entity))
+    }
+
+    /// Time between announcements, in milliseconds: to tell everybody costs as much as there are people.
+    fn announcement_interval_ms(&self) -> u32 {
+        (self.sessions.len() as u32 / 4).min(500)
+    }
+
+    pub(crate) fn message(&self, changes: Vec<PersonChange>) -> ServerMessage {
+        ServerMessage::People {
+            total: self.sessions.len() as u32,
+            changes,
+        }
     }
 }
 
@@ -131,14 +196,11 @@ fn welcome_newcomers(
         return;
     }
     let here = people
-        .sessions
-        .values()
-        .filter_map(|&entity| everybody.get(entity).ok());
-    let here = ServerMessage::People(
-        here.map(|user| PersonChange::Here(user.0.clone()))
-            .collect(),
-    )
-    .encode();
+        .told
+        .iter()
+        .filter_map(|session| everybody.get(*people.sessions.get(session)?).ok())
+        .map(|user| PersonChange::Here(user.0.clone()));
+    let here = people.message(here.collect()).encode();
     for &entity in people.sessions.values() {
         let Ok((User(person), newcomer)) = newcomers.get(entity) else {
             continue;
@@ -199,16 +261,31 @@ fn answer_ops(
 fn announce_people(
     mut people: ResMut<People>,
     newcomers: Query<(Entity, &Newcomer)>,
+    users: Query<&User>,
+    clock: Res<Clock>,
     mut output: ResMut<Output>,
     mut commands: Commands,
 ) {
-    if !people.changes.is_empty() {
-        let frame = ServerMessage::People(core::mem::take(&mut people.changes)).encode();
-        for (&session, &entity) in &people.sessions {
-            if !newcomers.contains(entity) {
-                output.reliable(session, frame.clone());
+    let now_ms = clock.now.uptime_ms;
+    let since_ms = now_ms.wrapping_sub(people.announced_ms);
+    let has_news = people.has_count_changed || !people.changes.is_empty();
+    if has_news && since_ms >= people.announcement_interval_ms() {
+        people.announced_ms = now_ms;
+        people.has_count_changed = false;
+        while let Some((session, entity)) = people.next_told() {
+            people.told.insert(session);
+            if let Ok(User(person)) = users.get(entity) {
+                people.changes.push(PersonChange::Here(person.clone()));
             }
         }
+        let changes = core::mem::take(&mut people.changes);
+        let frame = people.message(changes).encode();
+        let others = people
+            .sessions
+            .iter()
+            .filter(|(_, entity)| !newcomers.contains(**entity))
+            .map(|(session, _)| *session);
+        output.reliable(others.collect::<Arc<[_]>>(), frame);
     }
     for (entity, _) in &newcomers {
         commands.entity(entity).remove::<Newcomer>();

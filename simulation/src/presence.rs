@@ -24,7 +24,8 @@ use crate::people::{Cursor, People, User, Viewport};
 use crate::room::{Clock, RoomSystems, RoomTick};
 use level::Level;
 
-/// Groups sent again to one session in a second, at the most: a client that loses many packets asks for a few.
+/// Questions of one session that are answered in a second, after groups or names: a client that loses many packets asks
+/// for a few, and one whose view has changed for the names in it.
 const ANSWERS_PER_SECOND: u8 = 8;
 
 /// What a session receives of presence.
@@ -32,8 +33,20 @@ const ANSWERS_PER_SECOND: u8 = 8;
 pub(crate) struct Attention {
     /// Cells, and whether the view touches them.
     cells: Vec<(PresenceCell, bool)>,
-    /// The second of the room's clock in which groups were sent again, and how many.
+    /// The second of the room's clock in which questions were answered, and how many.
     answered: (u32, u8),
+}
+
+impl Attention {
+    /// One more question of the session is to be answered.
+    pub(crate) fn may_be_answered(&mut self, time_ms: u32) -> bool {
+        let second = time_ms / 1000;
+        if self.answered.0 != second {
+            self.answered = (second, 0);
+        }
+        self.answered.1 += u8::from(self.answered.1 <= ANSWERS_PER_SECOND);
+        self.answered.1 <= ANSWERS_PER_SECOND
+    }
 }
 
 /// Where a cursor is, and when by its sender's clock.
@@ -113,19 +126,14 @@ impl Presence {
         time_ms: u32,
         output: &mut Output,
     ) {
-        let second = time_ms / 1000;
-        if attention.answered.0 != second {
-            attention.answered = (second, 0);
-        }
         let Some(&cell) = self.numbers.cells.get(&number) else {
             return;
         };
         let is_received = attention.cells.iter().any(|(own, _)| *own == cell);
         if is_received
-            && attention.answered.1 < ANSWERS_PER_SECOND
             && let Some(level) = self.levels.get(&cell.level)
+            && attention.may_be_answered(time_ms)
         {
-            attention.answered.1 += 1;
             level.send_group(cell, number, session, output);
         }
     }

@@ -3,9 +3,9 @@
 use bevy_app::{App, Plugin};
 use bevy_ecs::prelude::*;
 use bevy_ecs::schedule::IntoScheduleConfigs;
-use chalkboard_shared::limits::{OPS_IN_FLIGHT_MAX, SESSIONS_PER_ROOM_MAX};
+use chalkboard_shared::limits::{NAMES_WANTED_MAX, OPS_IN_FLIGHT_MAX, SESSIONS_PER_ROOM_MAX};
 use chalkboard_shared::wire::{Participant, PersonChange, ServerMessage};
-use chalkboard_shared::{DisconnectReason, Op, SessionId};
+use chalkboard_shared::{ActorId, DisconnectReason, Op, SessionId};
 
 use crate::input::{Inbox, Input, Join};
 use crate::joining::Backlog;
@@ -52,10 +52,7 @@ fn receive_inputs(world: &mut World) {
                 };
                 user.0.profile = profile.tidied();
                 let person = user.0.clone();
-                world
-                    .resource_mut::<People>()
-                    .changes
-                    .push(PersonChange::Here(person));
+                world.resource_mut::<People>().change(person);
             }
             Input::Cursor {
                 session,
@@ -86,6 +83,7 @@ fn receive_inputs(world: &mut World) {
                     });
                 });
             }
+            Input::NamesWanted { session, of } => receive_question(world, session, &of),
             Input::Pace(pace) => {
                 let mut clock = world.resource_mut::<Clock>();
                 if clock.pace != pace {
@@ -130,14 +128,8 @@ fn receive_join(world: &mut World, join: Join) {
         close(world, session, DisconnectReason::RoomFull);
         return;
     }
-    let mut users = world.query::<&User>();
-    let earlier: Vec<_> = users
-        .iter(world)
-        .filter(|user| user.0.actor == actor)
-        .map(|user| user.0.session)
-        .collect();
-    for session in earlier {
-        close(world, session, DisconnectReason::Replaced);
+    if let Some(earlier) = world.resource::<People>().session_of(actor) {
+        close(world, earlier, DisconnectReason::Replaced);
     }
     let ledger = world.resource::<Ledger>();
     let answered = ledger.answered(actor);
@@ -174,9 +166,23 @@ fn receive_join(world: &mut World, join: Join) {
             Newcomer { view_secret },
         ))
         .id();
-    let mut people = world.resource_mut::<People>();
-    people.sessions.insert(session, entity);
-    people.changes.push(PersonChange::Here(person));
+    world.resource_mut::<People>().enter(entity, person);
+}
+
+/// Somebody asks for the names of those whom everybody is not told of.
+fn receive_question(world: &mut World, session: SessionId, of: &[SessionId]) {
+    let time_ms = world.resource::<Clock>().now.uptime_ms;
+    let may_ask = component_mut::<Attention>(world, session)
+        .is_some_and(|mut attention| attention.may_be_answered(time_ms));
+    if !may_ask {
+        return;
+    }
+    let people = world.resource::<People>();
+    let user = |session| world.get::<User>(*people.sessions.get(session)?);
+    let known = of.iter().take(NAMES_WANTED_MAX).filter_map(user);
+    let changes = known.map(|user| PersonChange::Here(user.0.clone()));
+    let answer = people.message(changes.collect()).encode();
+    world.resource_mut::<Output>().reliable(session, answer);
 }
 
 fn receive_ops(
@@ -210,9 +216,11 @@ fn close(world: &mut World, session: SessionId, reason: DisconnectReason) {
 }
 
 fn forget(world: &mut World, session: SessionId) {
-    let mut people = world.resource_mut::<People>();
-    if let Some(entity) = people.sessions.remove(&session) {
-        people.changes.push(PersonChange::Left(session));
+    if let Some(&entity) = world.resource::<People>().sessions.get(&session) {
+        let actor = world.get::<User>(entity).map(|user| user.0.actor);
+        world
+            .resource_mut::<People>()
+            .leave(session, actor.unwrap_or(ActorId(0)));
         let attention = world
             .get_mut::<Attention>(entity)
             .as_deref_mut()

@@ -459,6 +459,7 @@ impl Member {
                 }
             }
             ClientMessage::View(view) => Input::View { session, view },
+            ClientMessage::NamesWanted(of) => Input::NamesWanted { session, of },
             ClientMessage::CursorsWanted(group) => Input::CursorsWanted { session, group },
             ClientMessage::Profile(profile) => Input::Profile {
                 session,

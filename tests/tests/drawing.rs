@@ -175,7 +175,7 @@ fn a_name_is_cut_and_cleaned_before_others_see_it() {
         profile,
     }]);
     let messages = stage.take(2);
-    let [ServerMessage::People(changes)] = &messages[..] else {
+    let [ServerMessage::People { changes, .. }] = &messages[..] else {
         panic!("{messages:?}")
     };
     let [PersonChange::Here(person)] = &changes[..] else {

@@ -189,6 +189,10 @@ fn every_message() -> Vec<(&'static str, Bytes)> {
         client("ping", ClientMessage::Ping(300)),
         client("cursors-wanted", ClientMessage::CursorsWanted(7)),
         client(
+            "names-wanted",
+            ClientMessage::NamesWanted(vec![SessionId(3), SessionId(300)]),
+        ),
+        client(
             "cursor",
             ClientMessage::Cursor {
                 sequence: 6,
@@ -239,10 +243,10 @@ fn every_message() -> Vec<(&'static str, Bytes)> {
         server("durable", ServerMessage::Durable(Position(10))),
         server(
             "people",
-            ServerMessage::People(vec![
-                PersonChange::Here(person),
-                PersonChange::Left(SessionId(2)),
-            ]),
+            ServerMessage::People {
+                total: 300,
+                changes: vec![PersonChange::Here(person), PersonChange::Left(SessionId(2))],
+            },
         ),
         server("cursor-group", ServerMessage::CursorGroup(group)),
         server(

@@ -122,7 +122,10 @@ impl FakeRoom {
                 answered,
                 view_secret: None,
             })),
-            ServerMessage::People(people),
+            ServerMessage::People {
+                total: people.len() as u32,
+                changes: people,
+            },
         ] {
             session.out.push(message.encode());
         }
@@ -143,7 +146,8 @@ impl FakeRoom {
         match message {
             ClientMessage::Hello(_)
             | ClientMessage::Profile(_)
-            | ClientMessage::CursorsWanted(_) => {}
+            | ClientMessage::CursorsWanted(_)
+            | ClientMessage::NamesWanted(_) => {}
             ClientMessage::Ops { first, ops, .. } => {
                 assert_eq!(first, session.expected, "ops come without gaps");
                 session.expected += ops.len() as u32;

@@ -2,9 +2,12 @@
 //!
 //! Only the newest cursor and view wait, so none of this is a queue. Times are milliseconds on the caller's clock.
 
-use chalkboard_shared::BoardRect;
+use std::collections::HashSet;
+
 use chalkboard_shared::cursor::CursorState;
 use chalkboard_shared::interest::Coverage;
+use chalkboard_shared::limits::NAMES_WANTED_MAX;
+use chalkboard_shared::{BoardRect, SessionId};
 
 /// Cursor positions are at least this far apart: as often as a room ticks.
 const CURSOR_EVERY_MS: f64 = 16.0;
@@ -14,6 +17,9 @@ const CURSOR_REPEAT_MS: f64 = 200.0;
 
 /// Views are at least this far apart; the last one is always sent.
 const VIEW_EVERY_MS: f64 = 50.0;
+
+/// Questions after names are at least this far apart.
+const NAMES_EVERY_MS: f64 = 250.0;
 
 /// Pings are this far apart.
 pub(super) const PING_EVERY_MS: f64 = 5000.0;
@@ -144,6 +150,45 @@ impl ViewPace {
         self.sent_ms = now_ms;
         self.sent = self.view;
         self.view
+    }
+}
+
+/// Questions after the names of those whose cursors are seen, where people are too many for all to be told.
+#[derive(Debug)]
+pub(super) struct NamePace {
+    asked: HashSet<SessionId>,
+    next_ms: f64,
+}
+
+impl Default for NamePace {
+    fn default() -> Self {
+        Self {
+            asked: HashSet::new(),
+            next_ms: f64::NEG_INFINITY,
+        }
+    }
+}
+
+impl NamePace {
+    /// Of whom to ask now, each once.
+    pub(super) fn take(
+        &mut self,
+        now_ms: f64,
+        unknown: impl Iterator<Item = SessionId>,
+    ) -> Option<Vec<SessionId>> {
+        if now_ms < self.next_ms {
+            return None;
+        }
+        self.next_ms = now_ms + NAMES_EVERY_MS;
+        let wanted: Vec<_> = unknown
+            .filter(|session| !self.asked.contains(session))
+            .take(NAMES_WANTED_MAX)
+            .collect();
+        if wanted.is_empty() {
+            return None;
+        }
+        self.asked.extend(&wanted);
+        Some(wanted)
     }
 }
 

@@ -7,8 +7,8 @@ use super::{Profile, from_bitcode};
 use crate::board_point::{BoardPoint, BoardRect};
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::cursor::CursorState;
-use crate::id::{ActorId, BoardId, OpId, Position};
-use crate::limits::OPS_PER_MESSAGE_MAX;
+use crate::id::{ActorId, BoardId, OpId, Position, SessionId};
+use crate::limits::{NAMES_WANTED_MAX, OPS_PER_MESSAGE_MAX};
 use crate::op::Op;
 use crate::rights::Secret;
 
@@ -19,6 +19,7 @@ const PROFILE: u8 = 4;
 const PING: u8 = 5;
 const CURSOR: u8 = 6;
 const CURSORS_WANTED: u8 = 7;
+const NAMES_WANTED: u8 = 8;
 
 /// The first message: which board, with what right, as whom.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -68,6 +69,8 @@ pub enum ClientMessage {
     Ping(u64),
     /// A keyframe of this group of cursors was missed: send the group as a whole.
     CursorsWanted(u16),
+    /// Tell who these sessions are; those that are gone are passed over. 1 to [`NAMES_WANTED_MAX`] of them.
+    NamesWanted(Vec<SessionId>),
     /// Where this person points; an older sequence number is out of date.
     Cursor {
         /// Counts up.
@@ -124,6 +127,13 @@ impl ClientMessage {
             Self::CursorsWanted(group) => {
                 w.u8(CURSORS_WANTED);
                 w.raw(&group.to_le_bytes());
+            }
+            Self::NamesWanted(sessions) => {
+                w.u8(NAMES_WANTED);
+                w.varint(sessions.len() as u64);
+                for session in sessions {
+                    w.varint(session.0.into());
+                }
             }
             Self::Cursor {
                 sequence,
@@ -186,6 +196,14 @@ impl ClientMessage {
             }
             PROFILE => Self::Profile(from_bitcode(&r.rest())?),
             PING => Self::Ping(r.varint()?),
+            NAMES_WANTED => {
+                let count = r.varint_at_most(NAMES_WANTED_MAX as u64)?;
+                if count == 0 {
+                    return Err(DecodeError::OutOfRange);
+                }
+                let session = |_| r.varint_u32().map(SessionId);
+                Self::NamesWanted((0..count).map(session).collect::<Result<_, _>>()?)
+            }
             CURSORS_WANTED => Self::CursorsWanted(u16::from_le_bytes([r.u8()?, r.u8()?])),
             CURSOR => {
                 let sequence = r.varint_u32()?;
@@ -303,6 +321,10 @@ mod tests {
         }));
         round_trip(&ClientMessage::Ping(u64::MAX));
         round_trip(&ClientMessage::CursorsWanted(0x1234));
+        round_trip(&ClientMessage::NamesWanted(vec![
+            SessionId(0),
+            SessionId(u32::MAX),
+        ]));
         let cursor = CursorState {
             at,
             tool: CursorTool::Eraser,

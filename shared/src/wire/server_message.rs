@@ -85,8 +85,13 @@ pub enum ServerMessage {
     },
     /// Everything up to here is on disk.
     Durable(Position),
-    /// People came and went.
-    People(Vec<PersonChange>),
+    /// People came and went, or were asked for.
+    People {
+        /// People on the board, of whom the first [`crate::limits::PEOPLE_TOLD_MAX`] are told by themselves.
+        total: u32,
+        /// What has changed about those who are told.
+        changes: Vec<PersonChange>,
+    },
     /// A group of cursors as a whole.
     CursorGroup(CursorGroup),
     /// A group's next keyframe, to be read against the one before ([`CursorGroup::decode_successor`]).
@@ -140,8 +145,9 @@ impl ServerMessage {
                 w.u8(DURABLE);
                 w.varint(position.0);
             }
-            Self::People(changes) => {
+            Self::People { total, changes } => {
                 w.u8(PEOPLE);
+                w.varint((*total).into());
                 w.raw(&bitcode::encode(changes));
             }
             Self::CursorGroup(group) => {
@@ -239,7 +245,10 @@ impl ServerMessage {
                 }
             }
             DURABLE => Self::Durable(Position(r.varint()?)),
-            PEOPLE => Self::People(from_bitcode(&r.rest())?),
+            PEOPLE => Self::People {
+                total: r.varint_u32()?,
+                changes: from_bitcode(&r.rest())?,
+            },
             CURSOR_GROUP => Self::CursorGroup(CursorGroup::decode(&mut r)?),
             CURSOR_KEYFRAME => Self::CursorKeyframe(r.rest()),
             CROWD => Self::Crowd(CrowdMap::decode(&mut r)?),
@@ -361,10 +370,10 @@ mod tests {
                 rejected: vec![(8, RejectReason::NotYours)],
             },
             ServerMessage::Durable(Position(11)),
-            ServerMessage::People(vec![
-                PersonChange::Here(person),
-                PersonChange::Left(SessionId(3)),
-            ]),
+            ServerMessage::People {
+                total: 300,
+                changes: vec![PersonChange::Here(person), PersonChange::Left(SessionId(3))],
+            },
             ServerMessage::CursorGroup(CursorGroup::new(2, cell, 77, [(SessionId(1), sample)])),
             ServerMessage::CursorKeyframe(Bytes::from_static(b"keyframe")),
             ServerMessage::Crowd(CrowdMap::new(cell)),
