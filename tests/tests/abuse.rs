@@ -441,6 +441,25 @@ async fn a_flood_of_views_ends_the_flooder_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_datagrams_ends_the_flooder_alone() {
+    let scene = Scene::set().await;
+    let kind = TransportKind::WebTransport;
+    let (mut link, _) = scene.guest(kind, scene.links.edit, 1).await;
+    // Far more than a burst, at the pace of the network.
+    for n in 0..20_000u32 {
+        if link.send_datagram(Bytes::from_static(&[1])).await.is_err() {
+            break;
+        }
+        if n % 16 == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    expect_ending(&mut link, DisconnectReason::Flood, "datagrams").await;
+    scene.check_bystander("datagrams").await;
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_who_falls_behind_is_let_go_and_delays_nobody() {
     let scene = Scene::set().await;
     let kind = TransportKind::WebTransport;

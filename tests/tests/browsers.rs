@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
+use chalkboard_shared::DisconnectReason;
 use chalkboard_tests::browser::{Browser, CONTROL, Page, SHIFT, Screen};
 use chalkboard_tests::server_process::{BoardLinks, ServerOptions, ServerProcess, binary};
 use chalkboard_tests::tcp_relay::TcpRelay;
 use chalkboard_tests::waiting::wait_until;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A stroke from one place to another in a slight curve, CSS pixels.
 fn curve(from: (f64, f64), to: (f64, f64)) -> Vec<(f64, f64)> {
@@ -488,4 +489,40 @@ async fn pictures_of_the_board_are_kept() {
         assert_eq!(page.complaints(), Vec::<String>::new());
     }
     browser.close().await;
+}
+
+/// Speaks WebTransport by hand from our own page, without the client, and gives the code and the words of the close.
+async fn closed_after(what_it_does: &str) -> Value {
+    let server = ServerProcess::start().await;
+    let (url, hashes) = server.addresses().await.expect("the way in");
+    let hash = hashes.first().expect("a certificate of its own making");
+    let browser = Browser::launch().await;
+    let page = browser.open(server.url(), Screen::DESKTOP).await;
+    let closed = page
+        .run(&format!(
+            "(async () => {{
+                const value = Uint8Array.from(atob('{hash}'), (c) => c.charCodeAt(0));
+                const transport = new WebTransport('{url}', {{
+                    serverCertificateHashes: [{{ algorithm: 'sha-256', value }}],
+                }});
+                await transport.ready;
+                {what_it_does}
+                const closed = await transport.closed;
+                return [closed.closeCode, closed.reason];
+            }})()"
+        ))
+        .await;
+    browser.close().await;
+    closed
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_can_read_why_its_session_was_closed() {
+    let closed = closed_after(
+        "const stream = await transport.createBidirectionalStream();
+        await stream.writable.getWriter().write(new Uint8Array([3, 0, 0, 0, 250, 1, 2]));",
+    )
+    .await;
+    let reason = DisconnectReason::Malformed;
+    assert_eq!(closed, json!([reason.code(), reason.to_string()]));
 }

@@ -20,6 +20,8 @@ use super::socket::{Packet, Socket};
 pub(super) const SOCKET: Token = Token(0);
 pub(super) const BELL: Token = Token(1);
 
+/// Time between two passes at the least: a few packets at a time cost less than each for itself. Small against a tick.
+const PASS_INTERVAL: Duration = Duration::from_micros(400);
 /// Batches of packets taken in one pass; then what they brought is dealt with.
 const BATCHES_PER_PASS: usize = 16;
 /// Calls in which a connection sends in one pass; then it is others' turn.
@@ -69,6 +71,9 @@ pub(super) struct Driver {
     is_send_blocked: bool,
     /// What QUIC writes packets into.
     buffer: Vec<u8>,
+    /// A batch that has come; empty between passes, as the next one is.
+    packets: Vec<Packet>,
+    driven: Vec<u32>,
 }
 
 impl Driver {
@@ -103,6 +108,8 @@ impl Driver {
             is_readable: true,
             is_send_blocked: false,
             buffer: Vec::new(),
+            packets: Vec::new(),
+            driven: Vec::new(),
         })
     }
 
@@ -127,6 +134,10 @@ impl Driver {
                         self.is_send_blocked = false;
                     }
                 }
+            }
+            let since = now.elapsed();
+            if since < PASS_INTERVAL {
+                std::thread::sleep(PASS_INTERVAL - since);
             }
             self.pass(Instant::now());
             if !self.mailbox.is_stopping() {
@@ -182,8 +193,9 @@ impl Driver {
         while let Some(slot) = self.stalled.pop() {
             self.touch(slot);
         }
-        let touched = std::mem::take(&mut self.touched);
-        let mut left = touched.iter();
+        let mut driven = std::mem::take(&mut self.driven);
+        std::mem::swap(&mut driven, &mut self.touched);
+        let mut left = driven.iter();
         for &slot in left.by_ref() {
             self.drive(slot, now);
             if self.is_send_blocked {
@@ -192,6 +204,8 @@ impl Driver {
         }
         // Those that had no turn keep their mark.
         self.touched.extend(left);
+        driven.clear();
+        self.driven = driven;
         if !self.is_send_blocked
             && let Some(made) = self.delivered.take()
         {
@@ -200,10 +214,10 @@ impl Driver {
     }
 
     fn receive(&mut self, now: Instant) {
-        let mut packets = Vec::new();
+        let mut packets = std::mem::take(&mut self.packets);
         for _ in 0..BATCHES_PER_PASS {
             if !self.is_readable {
-                return;
+                break;
             }
             match self.socket.receive(|packet| packets.push(packet)) {
                 Ok(has_more) => self.is_readable = has_more,
@@ -216,6 +230,7 @@ impl Driver {
                 self.take_packet(packet, now);
             }
         }
+        self.packets = packets;
     }
 
     fn take_packet(&mut self, packet: Packet, now: Instant) {

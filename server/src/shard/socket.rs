@@ -67,7 +67,7 @@ impl Socket {
         self.state.max_gso_segments().min(SEGMENTS_MAX)
     }
 
-    /// Takes a batch in; `false` when nothing has come.
+    /// Takes a batch in; `false` when nothing more has come. What comes later is told by the poll.
     pub(super) fn receive(&mut self, mut take: impl FnMut(Packet)) -> io::Result<bool> {
         let mut metas = [RecvMeta::default(); BATCH_SIZE];
         let mut places = self.places.chunks_mut(PLACE_BYTES);
@@ -93,7 +93,8 @@ impl Socket {
                 });
             }
         }
-        Ok(true)
+        // The system hands over fewer than asked for only when there are no more.
+        Ok(count == BATCH_SIZE)
     }
 
     /// Sends what was kept, if anything was; `false` when there still is no room for it.
