@@ -14,8 +14,8 @@ use quinn_proto::{Connection as Quic, StreamId, WriteError};
 use crate::telemetry::Counters;
 use crate::transport::webtransport::WebTransport;
 
-/// Bytes that wait before QUIC's own window at the most; the other half waits in it.
-const WAITING_BYTES_MAX: usize = SESSION_QUEUE_BYTES_MAX / 2;
+/// Bytes that wait before QUIC's own window at the most; the other quarter waits in it.
+const WAITING_BYTES_MAX: usize = SESSION_QUEUE_BYTES_MAX / 4 * 3;
 /// Pieces that wait: a minute of a frame each tick.
 const PIECES_MAX: usize = 4096;
 /// From this size on a frame is passed on as it is; smaller ones are copied together.
