@@ -215,7 +215,8 @@ impl RoomDoor {
         self.is_refused.load(Ordering::Acquire)
     }
 
-    /// Heard; from now on the next thing that comes in rings again. Call it before looking into the inbox.
+    /// Heard; from now on the next thing that comes in rings again. Call it when the room goes to sleep, and then look into
+    /// the inbox once more.
     pub(crate) fn answer_bell(&self) {
         self.is_rung.store(false, Ordering::SeqCst);
     }

@@ -203,15 +203,10 @@ impl Rooms {
     fn hear(&mut self, wake: Wake) -> bool {
         match wake {
             Wake::Ready(board) => {
-                if let Some(scheduled) = self.rooms.get_mut(&board) {
-                    scheduled.room.door().answer_bell();
-                    self.schedule(board, Instant::now());
-                }
+                self.schedule(board, Instant::now());
             }
             Wake::Open(room) => {
                 let board = room.door().board();
-                // The bell may have rung before the room was here.
-                room.door().answer_bell();
                 let before = self.rooms.insert(
                     board,
                     Scheduled {
@@ -267,7 +262,13 @@ impl Rooms {
             let stepped = step(&mut scheduled.room, &self.counters);
             scheduled.observe(late, begun.elapsed(), &self.counters);
             match stepped {
-                Stepped::Idle => {}
+                Stepped::Idle => {
+                    // Only a room that sleeps is to be woken: what comes in before a planned step waits for it.
+                    scheduled.room.door().answer_bell();
+                    if scheduled.room.has_news() {
+                        self.schedule(board, now);
+                    }
+                }
                 Stepped::Busy | Stepped::Stalled => self.schedule(board, now),
                 Stepped::Failed(reason) => self.close(board, reason),
             }

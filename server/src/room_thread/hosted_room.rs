@@ -318,7 +318,15 @@ impl HostedRoom {
         self.held.is_none()
     }
 
-    /// Something waits to be taken into account.
+    /// Something waits for a step.
+    pub(super) fn has_news(&self) -> bool {
+        self.has_messages()
+            || !self.inbox.cursors.is_empty()
+            || self.door.durable() > self.told_durable
+            || self.door.is_refused()
+    }
+
+    /// Something has come in by message.
     pub(super) fn has_messages(&self) -> bool {
         !self.inbox.messages.is_empty()
     }

@@ -20,8 +20,9 @@ use super::socket::{Packet, Socket};
 pub(super) const SOCKET: Token = Token(0);
 pub(super) const BELL: Token = Token(1);
 
-/// Time between two passes at the least: a few packets at a time cost less than each for itself. Small against a tick.
-const PASS_INTERVAL: Duration = Duration::from_micros(400);
+/// Time between two looks at the network at the least: some packets at a time cost less than each for itself. Small
+/// against a tick, for which most of them wait anyway; what rooms have goes out at once.
+const RECEIVE_INTERVAL: Duration = Duration::from_millis(2);
 /// Batches of packets taken in one pass; then what they brought is dealt with.
 const BATCHES_PER_PASS: usize = 16;
 /// Calls in which a connection sends in one pass; then it is others' turn.
@@ -118,6 +119,7 @@ impl Driver {
         let mut events = Events::with_capacity(16);
         let mut stop: Option<Instant> = None;
         let mut is_closing = false;
+        let mut received = Instant::now();
         loop {
             let now = Instant::now();
             let wait = self.wait(now, stop);
@@ -135,11 +137,10 @@ impl Driver {
                     }
                 }
             }
-            let since = now.elapsed();
-            if since < PASS_INTERVAL {
-                std::thread::sleep(PASS_INTERVAL - since);
-            }
-            self.pass(Instant::now());
+            self.rest(received);
+            received = Instant::now();
+            self.receive(received);
+            self.pass(received);
             if !self.mailbox.is_stopping() {
                 continue;
             }
@@ -176,8 +177,23 @@ impl Driver {
         Some(next.saturating_duration_since(now))
     }
 
+    /// Lets packets gather since the network was last looked at, and sends what rooms have meanwhile.
+    fn rest(&mut self, received: Instant) {
+        loop {
+            let now = Instant::now();
+            let left = (received + RECEIVE_INTERVAL).saturating_duration_since(now);
+            if left.is_zero() || self.mailbox.is_stopping() {
+                return;
+            }
+            let due = self.deadlines.next();
+            let until_due = due.map_or(left, |due| due.saturating_duration_since(now));
+            self.mailbox.rest(left.min(until_due));
+            self.pass(Instant::now());
+        }
+    }
+
+    /// Takes what rooms have and what is due, and lets every connection that this concerns send once.
     fn pass(&mut self, now: Instant) {
-        self.receive(now);
         self.mailbox.answer_bell();
         if self.is_send_blocked || !self.socket.send_kept() {
             // What rooms have waits where it is bounded.

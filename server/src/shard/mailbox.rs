@@ -4,7 +4,8 @@
 //! shard is so far behind that its queue is full, the room waits: its ticks get late, and that is what overload looks
 //! like. A shard never waits for a room, so nobody waits in a circle.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::thread::Thread;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -88,6 +89,9 @@ struct Shared {
     deliveries: Sender<Delivery>,
     answers: Sender<Answer>,
     is_rung: AtomicBool,
+    /// The shard rests between two looks at the network; a ring ends that.
+    is_resting: AtomicBool,
+    thread: OnceLock<Thread>,
     is_stopping: AtomicBool,
     /// How long the last delivery took from the room to the network, in microseconds.
     delay_us: AtomicU64,
@@ -111,6 +115,8 @@ impl ShardHandle {
             deliveries,
             answers,
             is_rung: AtomicBool::new(false),
+            is_resting: AtomicBool::new(false),
+            thread: OnceLock::new(),
             is_stopping: AtomicBool::new(false),
             delay_us: AtomicU64::new(0),
             bell,
@@ -156,15 +162,31 @@ impl ShardHandle {
 
 impl Shared {
     fn ring(&self) {
-        if !self.is_rung.swap(true, Ordering::SeqCst)
-            && let Err(error) = self.bell.wake()
+        if self.is_rung.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        if self.is_resting.load(Ordering::SeqCst)
+            && let Some(thread) = self.thread.get()
         {
+            thread.unpark();
+        } else if let Err(error) = self.bell.wake() {
             tracing::error!(%error, "a shard can't be woken");
         }
     }
 }
 
 impl Mailbox {
+    /// Rests for a while, or until the bell rings. For one thread only.
+    pub(super) fn rest(&self, duration: Duration) {
+        self.shared.thread.get_or_init(std::thread::current);
+        self.shared.is_resting.store(true, Ordering::SeqCst);
+        // Who rings now sees that the shard rests; who rang before is seen here.
+        if !self.shared.is_rung.load(Ordering::SeqCst) {
+            std::thread::park_timeout(duration);
+        }
+        self.shared.is_resting.store(false, Ordering::SeqCst);
+    }
+
     /// Heard; from now on the next thing that comes in rings again. Call it before looking into the queues.
     pub(super) fn answer_bell(&self) {
         self.shared.is_rung.store(false, Ordering::SeqCst);
