@@ -174,9 +174,7 @@ impl Session {
                 stamp,
                 ops: self.sign(ops),
             }),
-            ClientMessage::NamesWanted(of) => {
-                Received::Forward(Input::NamesWanted { session, of })
-            }
+            ClientMessage::NamesWanted(of) => Received::Forward(Input::NamesWanted { session, of }),
             ClientMessage::CursorsWanted(group) => {
                 Received::Forward(Input::CursorsWanted { session, group })
             }

@@ -11,7 +11,7 @@ use crate::limits::POINTS_PER_OP_MAX;
 use crate::stroke::Stroke;
 
 /// Low bits of the op's counter that are told: enough for its author to know it among those under way on the stroke.
-const COUNTER_BITS: u32 = 4;
+const COUNTER_BITS: u32 = 2;
 
 /// Points that a stroke gains.
 #[derive(Debug, Clone, PartialEq, Eq)]

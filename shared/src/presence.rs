@@ -23,5 +23,5 @@ pub use crowd::{CROWD_SIDE, CrowdMap};
 pub use group::{CursorGroup, CursorSample, DeltaHead, GroupCursor, GroupDelta};
 pub use pace::{Pace, PresenceStage};
 
-/// Cursors in a group at the most: 192 x some 4 bytes are less than a datagram's frame.
-pub const GROUP_CURSORS_MAX: usize = 192;
+/// Cursors in a group at the most: 256 x some 3 bytes are less than a datagram's frame.
+pub const GROUP_CURSORS_MAX: usize = 256;

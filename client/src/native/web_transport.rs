@@ -1,6 +1,6 @@
 //! A link over WebTransport: one bidirectional stream of framed messages, and datagrams.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +27,11 @@ pub const DATAGRAM_RECEIVE_BYTES_MAX: usize = 256 * 1024;
 /// nobody sends again, and its next tick carries the acknowledgement. Where a round trip takes less, QUIC asks for less.
 const ACK_THRESHOLD: u32 = 10;
 const ACK_DELAY: Duration = Duration::from_millis(66);
+
+/// Bytes that name a connection where it has a socket of its own: the address says enough.
+const OWN_ID_BYTES: usize = 0;
+/// The same where thousands share a socket: enough to tell them apart.
+const SHARED_ID_BYTES: usize = 4;
 
 /// How long a close may take to be told to the server.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
@@ -73,10 +78,19 @@ impl SharedSocket {
         let mut tls = trust.config(&[ALPN.as_bytes()])?;
         tls.resumption = rustls::client::Resumption::disabled();
         Ok(Self {
-            endpoint: quinn::Endpoint::client((local, 0).into()).map_err(LinkError::connect)?,
+            endpoint: endpoint((local, 0).into(), SHARED_ID_BYTES)?,
             config: configure(tls, datagram_bytes_max)?,
         })
     }
+}
+
+/// A socket for connections that the server names with so many bytes in each packet.
+fn endpoint(local: SocketAddr, id_bytes: usize) -> Result<quinn::Endpoint, LinkError> {
+    let mut config = quinn::EndpointConfig::default();
+    config.cid_generator(move || Box::new(quinn_proto::RandomConnectionIdGenerator::new(id_bytes)));
+    let socket = UdpSocket::bind(local).map_err(LinkError::connect)?;
+    quinn::Endpoint::new(config, None, socket, Arc::new(quinn::TokioRuntime))
+        .map_err(LinkError::connect)
 }
 
 pub(super) async fn connect(
@@ -91,7 +105,7 @@ pub(super) async fn connect(
         (Ipv6Addr::UNSPECIFIED, 0).into()
     };
     let socket = SharedSocket {
-        endpoint: quinn::Endpoint::client(local).map_err(LinkError::connect)?,
+        endpoint: endpoint(local, OWN_ID_BYTES)?,
         config: configure(
             trust.config(&[ALPN.as_bytes()])?,
             DATAGRAM_RECEIVE_BYTES_MAX,

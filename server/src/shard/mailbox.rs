@@ -4,9 +4,9 @@
 //! shard is so far behind that its queue is full, the room waits: its ticks get late, and that is what overload looks
 //! like. A shard never waits for a room, so nobody waits in a circle.
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;

@@ -13,9 +13,9 @@
 //!   its row.
 //!
 //! A row is the stamp, the residuals of x and y to the position extrapolated to that stamp, adaptive Rice, and the
-//! state, 1 bit "as in the keyframe", else 3 bits. A stamp is told by its distance to the keyframe's: in sending
+//! state where there are any that have changed, 1 bit "as in the keyframe", else 3 bits. A stamp is told by its distance to the keyframe's: in sending
 //! intervals less those that have passed, Rice(0), and the rest, adaptive Rice. Flags: bit 0 the rest has units of 10
-//! us rather than 1 ms, bits 1 and 2 the order of extrapolation from this keyframe on.
+//! us rather than 1 ms, bits 1 and 2 the order of extrapolation from this keyframe on, bit 3 states have changed.
 
 use crate::codec::bits::{Adaptive, BitReader, BitWriter, unzigzag, zigzag};
 use crate::codec::{DecodeError, Reader, Writer};
@@ -49,6 +49,7 @@ const REST_EXPECTED: u32 = 32;
 const DELTA_ROW_BYTES_MAX: usize = 34;
 
 const FLAG_FINE: u8 = 1;
+const FLAG_STATES: u8 = 8;
 
 /// A cursor as its cell's raster holds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -202,17 +203,23 @@ struct Coder {
     intervals: i32,
     /// Of the rest of stamps.
     unit: i32,
+    has_states: bool,
 }
 
 impl Coder {
-    fn new(group: &CursorGroup, ahead_ms: u32, is_fine: bool) -> Self {
+    fn new(group: &CursorGroup, ahead_ms: u32, flags: Flags) -> Self {
         let ahead = ahead_ms.min(APART_MAX / STAMPS_PER_MS) * STAMPS_PER_MS;
         Self {
             order: group.order,
             residual: Adaptive::starting_at(RESIDUAL_EXPECTED),
             rest: Adaptive::starting_at(REST_EXPECTED),
             intervals: ahead as i32 / STAMP_INTERVAL,
-            unit: if is_fine { 1 } else { STAMPS_PER_MS as i32 },
+            unit: if flags.is_fine {
+                1
+            } else {
+                STAMPS_PER_MS as i32
+            },
+            has_states: flags.has_states,
         }
     }
 
@@ -230,6 +237,9 @@ impl Coder {
             let v = zigzag(residual);
             bits.rice(v, self.residual.k());
             self.residual.learn(v);
+        }
+        if !self.has_states {
+            return;
         }
         if now.state == known.sample.state {
             bits.bits(1, 1);
@@ -261,7 +271,7 @@ impl Coder {
             step(x.wrapping_add(residual()?))?,
             step(y.wrapping_add(residual()?))?,
         );
-        let state = if bits.bits(1)? == 1 {
+        let state = if !self.has_states || bits.bits(1)? == 1 {
             known.sample.state
         } else {
             bits.bits(3)? as u8
@@ -426,7 +436,7 @@ impl CursorGroup {
         w.zigzag(self.cell.column.into());
         w.zigzag(self.cell.row.into());
         w.raw(&self.time_ms.to_le_bytes());
-        w.u8(self.flags());
+        w.u8(self.flags(false).encode());
         w.varint(self.cursors.len() as u64);
         let mut bits = BitWriter::new(w.as_mut_vec());
         let mut sessions = Sessions(None);
@@ -460,7 +470,7 @@ impl CursorGroup {
             return Err(DecodeError::OutOfRange);
         }
         let time_ms = u32::from_le_bytes([r.u8()?, r.u8()?, r.u8()?, r.u8()?]);
-        let (is_fine, order) = read_flags(r.u8()?)?;
+        let flags = Flags::decode(r.u8()?)?;
         let count = r.varint_at_most(GROUP_CURSORS_MAX as u64)?;
         let body = r.rest();
         let mut bits = BitReader::new(&body);
@@ -495,8 +505,8 @@ impl CursorGroup {
             generation: head.generation,
             cell,
             time_ms,
-            order,
-            is_fine,
+            order: flags.order,
+            is_fine: flags.is_fine,
             cursors,
         })
     }
@@ -516,10 +526,14 @@ impl CursorGroup {
             .collect();
         self.head().encode(w);
         w.varint(ahead_ms.into());
-        w.u8(self.flags());
+        let has_states = before.cursors.iter().zip(&here).any(|(known, slot)| {
+            slot.is_some_and(|slot| self.cursors[slot].sample.state != known.sample.state)
+        });
+        let flags = self.flags(has_states);
+        w.u8(flags.encode());
         w.varint(here.iter().filter(|slot| slot.is_none()).count() as u64);
         w.varint(come.len() as u64);
-        let mut coder = Coder::new(before, ahead_ms, self.is_fine);
+        let mut coder = Coder::new(before, ahead_ms, flags);
         let mut bits = BitWriter::new(w.as_mut_vec());
         let mut next = 0;
         for (slot, _) in here.iter().enumerate().filter(|(_, here)| here.is_none()) {
@@ -554,7 +568,7 @@ impl CursorGroup {
             return Err(DecodeError::OutOfRange);
         }
         let ahead_ms = r.varint_u32()?;
-        let (is_fine, order) = read_flags(r.u8()?)?;
+        let flags = Flags::decode(r.u8()?)?;
         let gone = r.varint_at_most(self.cursors.len() as u64)? as usize;
         let stay = self.cursors.len() - gone;
         let come = r.varint_at_most((GROUP_CURSORS_MAX - stay) as u64)? as usize;
@@ -567,7 +581,7 @@ impl CursorGroup {
             *is_gone.get_mut(slot).ok_or(DecodeError::OutOfRange)? = true;
             next = slot + 1;
         }
-        let mut coder = Coder::new(self, ahead_ms, is_fine);
+        let mut coder = Coder::new(self, ahead_ms, flags);
         let mut cursors = Vec::with_capacity(stay + come);
         for (known, is_gone) in self.cursors.iter().zip(is_gone) {
             if is_gone {
@@ -595,8 +609,8 @@ impl CursorGroup {
             generation: head.generation,
             cell: self.cell,
             time_ms: self.time_ms.wrapping_add(ahead_ms),
-            order,
-            is_fine,
+            order: flags.order,
+            is_fine: flags.is_fine,
             cursors,
         })
     }
@@ -612,11 +626,17 @@ impl CursorGroup {
     ) -> usize {
         let start = w.len();
         let ahead_ms = time_ms.wrapping_sub(self.time_ms);
-        let is_fine = self.is_fine || is_fine(changed.iter().map(|(_, now)| now));
+        let flags = Flags {
+            is_fine: self.is_fine || is_fine(changed.iter().map(|(_, now)| now)),
+            order: 0,
+            has_states: changed
+                .iter()
+                .any(|&(slot, now)| now.state != self.cursors[slot].sample.state),
+        };
         self.head().encode(w);
         w.varint(ahead_ms.into());
-        w.u8(u8::from(is_fine));
-        let mut coder = Coder::new(self, ahead_ms, is_fine);
+        w.u8(flags.encode());
+        let mut coder = Coder::new(self, ahead_ms, flags);
         let mut body = Vec::new();
         let mut bits = BitWriter::new(&mut body);
         // The count is at most 2 bytes.
@@ -647,11 +667,11 @@ impl CursorGroup {
             return Err(DecodeError::OutOfRange);
         }
         let ahead_ms = r.varint_u32()?;
-        let (is_fine, _) = read_flags(r.u8()?)?;
+        let flags = Flags::decode(r.u8()?)?;
         let count = r.varint_at_most(self.cursors.len() as u64)?;
         let body = r.rest();
         let mut bits = BitReader::new(&body);
-        let mut coder = Coder::new(self, ahead_ms, is_fine);
+        let mut coder = Coder::new(self, ahead_ms, flags);
         let mut changed = Vec::with_capacity(count as usize);
         let mut next = 0;
         for _ in 0..count {
@@ -667,17 +687,41 @@ impl CursorGroup {
         })
     }
 
-    const fn flags(&self) -> u8 {
-        (self.order << 1) | if self.is_fine { FLAG_FINE } else { 0 }
+    const fn flags(&self, has_states: bool) -> Flags {
+        Flags {
+            is_fine: self.is_fine,
+            order: self.order,
+            has_states,
+        }
     }
 }
 
-fn read_flags(flags: u8) -> Result<(bool, u8), DecodeError> {
-    let order = flags >> 1;
-    if usize::from(order) < KNOWN_MAX {
-        Ok((flags & FLAG_FINE != 0, order))
-    } else {
-        Err(DecodeError::OutOfRange)
+/// What a frame says of all its rows.
+#[derive(Debug, Clone, Copy)]
+struct Flags {
+    is_fine: bool,
+    order: u8,
+    has_states: bool,
+}
+
+impl Flags {
+    const fn encode(self) -> u8 {
+        (self.order << 1)
+            | if self.is_fine { FLAG_FINE } else { 0 }
+            | if self.has_states { FLAG_STATES } else { 0 }
+    }
+
+    fn decode(flags: u8) -> Result<Self, DecodeError> {
+        let order = (flags & !(FLAG_FINE | FLAG_STATES)) >> 1;
+        if usize::from(order) < KNOWN_MAX {
+            Ok(Self {
+                is_fine: flags & FLAG_FINE != 0,
+                order,
+                has_states: flags & FLAG_STATES != 0,
+            })
+        } else {
+            Err(DecodeError::OutOfRange)
+        }
     }
 }
 
