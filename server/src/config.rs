@@ -140,7 +140,7 @@ impl Default for Config {
             room_threads: u16::try_from(cores / 2)
                 .unwrap_or(ROOM_THREADS_MAX)
                 .clamp(1, ROOM_THREADS_MAX),
-            tick_hz: 60,
+            tick_hz: 80,
             bench: None,
             boards_burst: BOARDS_BURST,
             log: "info".to_owned(),
@@ -294,7 +294,7 @@ mod tests {
             Config::from_options(Options::default()),
             Ok(Config::default())
         );
-        assert_eq!(Config::default().tick_us(), 16_667);
+        assert_eq!(Config::default().tick_us(), 12_500);
     }
 
     #[test]

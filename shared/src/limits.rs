@@ -42,8 +42,9 @@ pub const OPS_PER_MESSAGE_MAX: usize = 1024;
 /// ops in flight, so only a flood passes it.
 pub const OPS_IN_FLIGHT_MAX: usize = 4096;
 
-/// Ops of one session applied in one tick; the rest wait their turn: 256 x 60 Hz is 15,360 ops a second.
-pub const OPS_PER_TICK_MAX: usize = 256;
+/// Ops of one session applied in one tick; the rest wait their turn: 1,024 x 60 Hz is 61,440 ops a second, and at the
+/// slowest tick 10,240.
+pub const OPS_PER_TICK_MAX: usize = 1024;
 
 /// Strokes on one board, erased ones included: at about 400 B each in memory 400 MB.
 pub const STROKES_PER_BOARD_MAX: usize = 1_000_000;

@@ -142,7 +142,7 @@ pub(crate) struct Options {
     )]
     pub(crate) room_threads: Option<u16>,
 
-    /// Steps a second of a room in use (1 to 240 Hz). [default: 60]
+    /// Steps a second of a small room in use, at the most (1 to 240 Hz); larger and busier ones step less often. [default: 80]
     #[arg(
         long,
         env = "CHALKBOARD_TICK_HZ",

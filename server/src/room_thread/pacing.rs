@@ -10,11 +10,11 @@ use chalkboard_shared::presence::{Pace, PresenceStage};
 
 /// Lengths of a tick, from the shortest that any room has.
 const TICKS_US: [u32; 9] = [
-    16_667, 20_000, 25_000, 33_333, 40_000, 50_000, 66_667, 80_000, 100_000,
+    12_500, 16_667, 20_000, 25_000, 33_333, 40_000, 50_000, 66_667, 100_000,
 ];
 /// Sessions up to which a room may tick as often as the entry of [`TICKS_US`] says that is named beside: one core sends
 /// some 60,000 datagrams a second.
-const SIZES: [(usize, usize); 4] = [(300, 0), (1500, 3), (3000, 5), (6000, 6)];
+const SIZES: [(usize, usize); 5] = [(128, 0), (300, 1), (1500, 4), (3000, 6), (6000, 7)];
 /// A room must have shrunk by so much below a size before it ticks more often again: 1 in 8.
 const SHRUNK: usize = 8;
 /// How long is watched before something is concluded.
@@ -185,11 +185,12 @@ mod tests {
 
     #[test]
     fn ticks_follow_the_size_and_do_not_flicker_at_its_edge() {
-        let mut pacing = Pacing::new(16_667);
+        let mut pacing = Pacing::new(12_500);
         let mut tick_at = |sessions| {
             pacing.observe(seen(sessions, 0));
             pacing.tick().as_millis()
         };
+        assert_eq!(tick_at(128), 12);
         assert_eq!(tick_at(300), 16);
         assert_eq!(tick_at(301), 33);
         assert_eq!(tick_at(290), 33, "not small enough yet");
@@ -197,12 +198,12 @@ mod tests {
         assert_eq!(tick_at(2000), 50);
         assert_eq!(tick_at(5000), 66);
         assert_eq!(tick_at(10_000), 100);
-        assert_eq!(tick_at(10), 16);
+        assert_eq!(tick_at(10), 12);
     }
 
     #[test]
     fn a_late_room_ticks_less_often_then_tells_less_and_comes_back() {
-        let mut pacing = Pacing::new(16_667);
+        let mut pacing = Pacing::new(12_500);
         let mut last = pacing.pace;
         for _ in 0..40 {
             pass(&mut pacing, 1.1, seen(100, 90));
@@ -215,7 +216,7 @@ mod tests {
         pass(&mut pacing, 2000.0, seen(100, 0));
         assert_eq!(
             (pacing.tick().as_millis(), pacing.stage()),
-            (16, PresenceStage::Full)
+            (12, PresenceStage::Full)
         );
     }
 

@@ -22,7 +22,7 @@ pub(super) const BELL: Token = Token(1);
 
 /// Time between two looks at the network at the least: some packets at a time cost less than each for itself. Small
 /// against a tick, for which most of them wait anyway; what rooms have goes out at once.
-const RECEIVE_INTERVAL: Duration = Duration::from_millis(2);
+const RECEIVE_INTERVAL: Duration = Duration::from_millis(1);
 /// Batches of packets taken in one pass; then what they brought is dealt with.
 const BATCHES_PER_PASS: usize = 16;
 /// Calls in which a connection sends in one pass; then it is others' turn.
