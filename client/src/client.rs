@@ -163,6 +163,8 @@ pub struct Client {
     first_load: Option<u32>,
     /// Strokes of a new coverage are on their way.
     covering: bool,
+    /// Those in view have come.
+    is_shown: bool,
     /// The last answered op whose stroke may be among them: until then it shows as predicted.
     arriving: u32,
 
@@ -209,6 +211,7 @@ impl Client {
             coverage: None,
             first_load: None,
             covering: false,
+            is_shown: false,
             arriving: 0,
             live: Vec::new(),
             gesture: None,
@@ -240,6 +243,7 @@ impl Client {
         self.session = None;
         self.coverage = None;
         self.covering = false;
+        self.is_shown = false;
         self.arriving = 0;
         self.pings = LinkPace::new();
     }
@@ -348,6 +352,7 @@ impl Client {
                     Some(old) => self.evict_outside(old),
                 }
                 self.coverage = Some(coverage);
+                self.is_shown = false;
                 self.cursors.cover(coverage);
                 self.covering = true;
             }
@@ -360,6 +365,7 @@ impl Client {
                     self.board.put(stroke)?;
                 }
             }
+            ServerMessage::Shown => self.is_shown = true,
             ServerMessage::Covered => self.covered()?,
             ServerMessage::Updates { updates, .. } => {
                 for update in updates {
@@ -817,6 +823,11 @@ impl Client {
     /// The server has welcomed this client on the present link.
     pub fn is_open(&self) -> bool {
         self.link == Link::Open
+    }
+
+    /// Everything in view has arrived on the present link, though more around it may follow.
+    pub const fn is_shown(&self) -> bool {
+        self.is_shown
     }
 
     /// Everything in the covered area has arrived on the present link.

@@ -28,6 +28,7 @@
 //! | 27 | server | CursorKeyframe | yes |
 //! | 28 | server | Crowd | yes |
 //! | 29 | server | Pace | |
+//! | 30 | server | Shown | |
 
 mod client_message;
 pub mod frame;

@@ -45,6 +45,8 @@ pub(crate) struct Backlog {
     cells: Vec<Lacking>,
     /// The area before this one, of which the session has everything.
     held: Option<BoardRect>,
+    /// The session waits to hear that it has everything in view.
+    is_showing: bool,
 }
 
 /// A cell that a session lacks.
@@ -53,6 +55,8 @@ struct Lacking {
     cell: CellId,
     /// It has those of its strokes that lie in the area before.
     in_part: bool,
+    /// The view for which the area was chosen touches it.
+    in_view: bool,
 }
 
 /// Notes whose view has left its area.
@@ -125,7 +129,12 @@ impl Backlog {
             let in_part = !is_waiting && held.is_some_and(|held| held.intersects(bounds));
             let is_held = in_part && held.is_some_and(|held| held.contains_rect(bounds));
             if !is_held {
-                wanted.push((remoteness(view, bounds), Lacking { cell, in_part }));
+                let lacking = Lacking {
+                    cell,
+                    in_part,
+                    in_view: bounds.intersects(view),
+                };
+                wanted.push((remoteness(view, bounds), lacking));
             }
         });
         // The nearest last, because they are taken from the end.
@@ -134,7 +143,15 @@ impl Backlog {
         });
         self.cells = wanted.into_iter().map(|(_, lacking)| lacking).collect();
         self.held = held;
+        self.is_showing = true;
         looked_at
+    }
+
+    /// `true` once, when the session has everything in view: cells in view are taken first.
+    fn take_shown(&mut self) -> bool {
+        let is_shown = self.is_showing && self.cells.last().is_none_or(|next| !next.in_view);
+        self.is_showing &= !is_shown;
+        is_shown
     }
 
     /// The next chunk of an area, if there is one and `work` is left for it.
@@ -148,11 +165,19 @@ impl Backlog {
     ) -> Option<Bytes> {
         let stroke_of = |entity| bodies.get(entity).ok().map(|Body(stroke)| stroke);
         while *work > 0
-            && let Some(Lacking { cell, in_part }) = self.cells.pop()
+            && let Some(Lacking {
+                cell,
+                in_part,
+                in_view,
+            }) = self.cells.pop()
         {
             match cells.shape(cell) {
                 CellShape::Branch(parts) => {
-                    let parts = parts.map(|cell| Lacking { cell, in_part });
+                    let parts = parts.map(|cell| Lacking {
+                        cell,
+                        in_part,
+                        in_view,
+                    });
                     self.cells.extend(parts);
                 }
                 CellShape::Leaf(0) => {}
@@ -231,6 +256,12 @@ pub(crate) fn send_chunks(
         {
             viewport.unwritten_bytes += chunk.len() as u64;
             output.reliable(session, chunk);
+            if viewport.backlog.take_shown() {
+                output.reliable(session, ServerMessage::Shown.encode());
+            }
+        }
+        if viewport.backlog.take_shown() {
+            output.reliable(session, ServerMessage::Shown.encode());
         }
         if viewport.backlog.cells.is_empty() {
             viewport.is_covering = false;

@@ -304,10 +304,11 @@ fn count_unfinished(mut people: ResMut<People>, sessions: Query<(&OpQueue, &View
 }
 
 impl Viewport {
-    /// Bytes of chunks that may be on their way to a session, by the last but one: half of what its queue holds, of which
-    /// a transport may keep a quarter for what is on its way already, so that live changes always find room beside them.
+    /// Bytes of chunks that may be on their way to a session, by the last but one: five eighths of what its queue
+    /// holds, of which a transport may keep a quarter for what is on its way already, so that live changes always find
+    /// room beside them.
     const CHUNK_BYTES_IN_FLIGHT_MAX: u64 =
-        chalkboard_shared::limits::SESSION_QUEUE_BYTES_MAX as u64 / 2;
+        chalkboard_shared::limits::SESSION_QUEUE_BYTES_MAX as u64 / 8 * 5;
 
     /// The area that belongs to the view.
     pub(crate) fn wanted_coverage(&self) -> Coverage {

@@ -351,10 +351,15 @@ impl Ensemble {
             }
         }
         panic!(
-            "the ensemble does not come to rest: {:?}",
+            "the ensemble does not come to rest: the room has work: {}, clients (loaded, how safe, frames under way): {:?}",
+            self.room.has_work(),
             self.members
                 .iter()
-                .map(|m| m.client.save_state())
+                .map(|m| (
+                    m.client.is_loaded(),
+                    m.client.save_state(),
+                    m.up.stream.len() + m.down.stream.len()
+                ))
                 .collect::<Vec<_>>()
         );
     }

@@ -220,6 +220,7 @@ fn every_message() -> Vec<(&'static str, Bytes)> {
         ),
         server("coverage", ServerMessage::Coverage(area)),
         server("chunk", ServerMessage::Chunk(vec![stroke()])),
+        server("shown", ServerMessage::Shown),
         server("covered", ServerMessage::Covered),
         server(
             "updates",

@@ -168,6 +168,16 @@ fn keyframes_take_out_who_has_gone_and_a_missed_one_is_asked_for() {
         Some(50.0)
     );
     assert_eq!(cursors.take_missed(5000.0), None);
+    // One that is never sent is not asked for without end.
+    cursors
+        .delta(6000.0, late_of_nothing())
+        .expect("passed over");
+    let asked = (0..100).filter(|n| {
+        cursors
+            .take_missed(7000.0 + f64::from(*n) * 500.0)
+            .is_some()
+    });
+    assert_eq!(asked.count(), 3);
 }
 
 #[test]
@@ -221,4 +231,9 @@ fn a_cursor_that_rests_for_long_fades() {
     assert_eq!(alpha(1000.0), Some(1.0));
     let faded = alpha(60_000.0).expect("is there");
     assert!((faded - ALPHA_MIN).abs() < 1e-4, "{faded}");
+}
+
+/// A delta against a group that nobody has heard of.
+fn late_of_nothing() -> Bytes {
+    delta(&group(77, &[(9, sample(1, 1, 0.0))]), &[])
 }

@@ -30,6 +30,7 @@ const BYE: u8 = 26;
 const CURSOR_KEYFRAME: u8 = 27;
 const CROWD: u8 = 28;
 const PACE: u8 = 29;
+const SHOWN: u8 = 30;
 
 /// The answer to a hello.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -65,6 +66,8 @@ pub enum ServerMessage {
     Coverage(Coverage),
     /// Strokes in and about the covered area ([`chunk`]); those outside of it are of no account.
     Chunk(Vec<Stroke>),
+    /// All strokes in view have been sent; the rest of the covered area follows.
+    Shown,
     /// All strokes of the covered area have been sent; whatever the client holds beside them is gone.
     Covered,
     /// Changes of one tick, in order.
@@ -125,6 +128,7 @@ impl ServerMessage {
                 w.u8(CHUNK);
                 chunk::encode(strokes, &mut w);
             }
+            Self::Shown => w.u8(SHOWN),
             Self::Covered => w.u8(COVERED),
             Self::Updates { tick, updates } => return updates::encode(*tick, updates),
             Self::Ack {
@@ -220,6 +224,7 @@ impl ServerMessage {
                 Self::Coverage(coverage)
             }
             CHUNK => Self::Chunk(chunk::decode(&mut r)?),
+            SHOWN => Self::Shown,
             COVERED => Self::Covered,
             UPDATES => {
                 let (tick, updates) = updates::decode(&mut r)?;
@@ -359,6 +364,7 @@ mod tests {
             })),
             ServerMessage::Coverage(area),
             ServerMessage::Chunk(vec![stroke(), stroke()]),
+            ServerMessage::Shown,
             ServerMessage::Covered,
             ServerMessage::Updates {
                 tick: Tick(8),

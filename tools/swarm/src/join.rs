@@ -25,6 +25,12 @@ pub(crate) struct JoinRun {
     pub(crate) bytes: u64,
     /// Strokes that the client holds.
     pub(crate) strokes: u64,
+    /// From the beginning to everything in view, in milliseconds.
+    pub(crate) shown_ms: f64,
+    /// Bytes on the wire by then.
+    pub(crate) shown_bytes: u64,
+    /// Strokes held by then.
+    pub(crate) shown_strokes: u64,
 }
 
 /// Joins one after another, each as a stranger, until everything in `view` is there.
@@ -71,10 +77,19 @@ async fn join(
     let link = Link::web_transport_on(&socket, &address.url, None).await?;
     let meter = link.meter().context("WebTransport has a meter")?;
     let mut observer = Observer::greet(client, link, clock).await?;
+    while !observer.client.is_shown() {
+        observer.receive().await?;
+    }
+    let shown_ms = clock.now_ms();
+    let shown_bytes = meter.received_bytes();
+    let shown_strokes = observer.client.board().len() as u64;
     while !observer.client.is_loaded() {
         observer.receive().await?;
     }
     let run = JoinRun {
+        shown_ms,
+        shown_bytes,
+        shown_strokes,
         ms: clock.now_ms(),
         bytes: meter.received_bytes(),
         strokes: observer.client.board().len() as u64,
