@@ -135,6 +135,13 @@ fn state(engine: &mut Engine) -> Object {
         ("transport", transport),
         ("sessions", number(client.people().len())),
         ("cursors", number(client.cursors().len())),
+        ("crowds", number(client.cursors().crowds().count())),
+        (
+            "tickUs",
+            client
+                .pace()
+                .map_or(JsValue::NULL, |pace| pace.tick_us.into()),
+        ),
         (
             "roundTripMs",
             client.round_trip_ms().map_or(JsValue::NULL, JsValue::from),
