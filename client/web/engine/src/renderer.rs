@@ -314,15 +314,18 @@ impl Renderer {
         }
     }
 
-    /// Cursors and crowds; tells whether crowds are on the move.
+    /// Cursors and crowds; tells whether there is more of them to show than this frame does.
     fn place_cursors(&mut self, now_ms: f64, scene: &Scene<'_>) -> bool {
         let damage = &mut self.damage;
         if let Some(cursors) = scene.cursors {
-            self.cursors
+            let is_short = self
+                .cursors
                 .place(cursors.at(now_ms), scene.viewport, |area| damage.add(area));
             let maps = cursors.crowds();
-            self.crowds
-                .update(now_ms, maps, self.view, |area| damage.add(area))
+            let is_turning = self
+                .crowds
+                .update(now_ms, maps, self.view, |area| damage.add(area));
+            is_short || is_turning
         } else {
             self.cursors.clear(|area| damage.add(area));
             self.crowds.clear(self.view, |area| damage.add(area));
