@@ -5,9 +5,10 @@
 //! chrome around the board must show crosses back as a [`Notice`].
 
 use bitcode::{Decode, Encode};
+pub use chalkboard_shared::presence::{Pace, PresenceStage};
 
 /// Format of the messages here; both halves are built together, so it only guards against a stale cached file.
-pub const BRIDGE_VERSION: u8 = 1;
+pub const BRIDGE_VERSION: u8 = 2;
 
 /// What the UI asks of the engine. Positions are CSS pixels from the canvas's top left corner.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
@@ -174,6 +175,8 @@ pub enum Notice {
     },
     /// How safe this person's changes are.
     Saved(SaveState),
+    /// The server has so much to do that it tells less often than usual; `None` when it does not.
+    Busy(Option<Pace>),
     /// The people on the board, this person first.
     People(Vec<Person>),
     /// What the history buttons can do.

@@ -5,7 +5,7 @@
 //! the next position has come, between two known ones: nothing is guessed, so nothing overshoots. When data stays out, a
 //! cursor rests at its last known place. Owns no socket and draws nothing.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
 use chalkboard_shared::codec::Reader;
@@ -83,9 +83,10 @@ pub struct CursorView {
 pub struct Cursors {
     own: Option<SessionId>,
     groups: HashMap<u16, CursorGroup>,
-    crowds: BTreeMap<PresenceCell, CrowdMap>,
+    /// One a cell; a view has a handful.
+    crowds: Vec<CrowdMap>,
     /// Groups of which something came that can't be read without more: since when, and when it may be asked for.
-    missed: BTreeMap<u16, f64>,
+    missed: Vec<(u16, f64)>,
     tracks: HashMap<SessionId, Track>,
     /// Time between two tellings.
     interval_ms: f64,
@@ -118,8 +119,8 @@ impl Cursors {
         Self {
             own: None,
             groups: HashMap::new(),
-            crowds: BTreeMap::new(),
-            missed: BTreeMap::new(),
+            crowds: Vec::new(),
+            missed: Vec::new(),
             tracks: HashMap::new(),
             interval_ms: 1000.0 / 60.0,
             is_collecting,
@@ -160,7 +161,7 @@ impl Cursors {
 
     /// Where there are too many people to show each.
     pub fn crowds(&self) -> impl Iterator<Item = &CrowdMap> {
-        self.crowds.values()
+        self.crowds.iter()
     }
 
     /// How many there are.
@@ -221,7 +222,7 @@ impl Cursors {
         let (level, area) = (PresenceCell::level_of(coverage), coverage.rect());
         let is_told = |cell: PresenceCell| cell.level == level && cell.rect().intersects(area);
         self.groups.retain(|_, group| is_told(group.cell));
-        self.crowds.retain(|cell, _| is_told(*cell));
+        self.crowds.retain(|map| is_told(map.cell));
         self.missed.clear();
         let groups = &self.groups;
         self.tracks
@@ -233,7 +234,7 @@ impl Cursors {
         if self.groups.len() >= GROUPS_MAX && !self.groups.contains_key(&group.number) {
             return;
         }
-        self.crowds.remove(&group.cell);
+        self.crowds.retain(|map| map.cell != group.cell);
         self.take(now_ms, group);
     }
 
@@ -287,24 +288,28 @@ impl Cursors {
 
     /// People are too many in a cell to tell each.
     pub(crate) fn crowd(&mut self, map: CrowdMap) {
-        if self.crowds.len() >= GROUPS_MAX && !self.crowds.contains_key(&map.cell) {
+        let known = self.crowds.iter().position(|known| known.cell == map.cell);
+        if known.is_none() && self.crowds.len() >= GROUPS_MAX {
             return;
         }
         self.groups.retain(|_, group| group.cell != map.cell);
         let groups = &self.groups;
         self.tracks
             .retain(|_, track| groups.contains_key(&track.group));
-        self.crowds.insert(map.cell, map);
+        match known {
+            Some(known) => self.crowds[known] = map,
+            None => self.crowds.push(map),
+        }
     }
 
     /// A group that has to be asked for, if there is one.
     pub(crate) fn take_missed(&mut self, now_ms: f64) -> Option<u16> {
-        let (&number, due_ms) = self
+        let (number, due_ms) = self
             .missed
             .iter_mut()
-            .find(|(_, due_ms)| now_ms >= **due_ms)?;
+            .find(|(_, due_ms)| now_ms >= *due_ms)?;
         *due_ms = now_ms + 2.0 * MISSED_AFTER_MS;
-        Some(number)
+        Some(*number)
     }
 
     /// Stamps of others' positions since the last call, the first 65,536 of them.
@@ -313,15 +318,14 @@ impl Cursors {
     }
 
     fn miss(&mut self, now_ms: f64, number: u16) {
-        if self.missed.len() < MISSED_MAX {
-            self.missed
-                .entry(number)
-                .or_insert(now_ms + MISSED_AFTER_MS);
+        let is_known = self.missed.iter().any(|(known, _)| *known == number);
+        if !is_known && self.missed.len() < MISSED_MAX {
+            self.missed.push((number, now_ms + MISSED_AFTER_MS));
         }
     }
 
     fn take(&mut self, now_ms: f64, group: CursorGroup) {
-        self.missed.remove(&group.number);
+        self.missed.retain(|(number, _)| *number != group.number);
         for cursor in group.cursors() {
             self.moved(
                 now_ms,

@@ -355,6 +355,40 @@ async fn a_crash_of_the_server_costs_nothing() {
     browser.close().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_board_that_is_slow_says_so_and_others_do_not() {
+    let browser = Browser::launch().await;
+    for (hz, is_busy) in [("60", false), ("20", true)] {
+        let server = ServerProcess::start_with(ServerOptions {
+            arguments: vec!["--tick-hz".into(), hz.into()],
+            ..ServerOptions::default()
+        })
+        .await;
+        server.check_page().await;
+        let links = server.create_board().await;
+        let page = visit(
+            &browser,
+            &server.page(links.id, links.edit),
+            Screen::DESKTOP,
+        )
+        .await;
+        // What a page has drawn and saved has heard of the room's pace long before.
+        page.draw(&curve((300.0, 300.0), (600.0, 320.0))).await;
+        page.wait_for_data("saved", "saved").await;
+        wait_for_board(&server, &links, 1).await;
+        assert_eq!(page.shows("busy").await, is_busy, "{hz} ticks a second");
+        if is_busy {
+            let title = page
+                .run("document.querySelector('[data-testid=\"busy\"]').title")
+                .await;
+            let title = title.as_str().unwrap_or_default();
+            assert!(title.starts_with("20 updates a second"), "{title:?}");
+        }
+        page.close().await;
+    }
+    browser.close().await;
+}
+
 /// Where pictures are kept: beside what cargo builds.
 fn artifacts() -> PathBuf {
     let server = binary();

@@ -84,6 +84,25 @@ impl Page {
             .expect("the browser takes it");
     }
 
+    /// Turns the wheel at a place, by CSS pixels; with [`CONTROL`] that zooms.
+    ///
+    /// # Panics
+    /// When the browser does not take it.
+    pub async fn wheel(&self, (x, y): (f64, f64), (dx, dy): (f64, f64), modifiers: i64) {
+        let event = DispatchMouseEventParams::builder()
+            .r#type(DispatchMouseEventType::MouseWheel)
+            .x(x)
+            .y(y)
+            .delta_x(dx)
+            .delta_y(dy)
+            .modifiers(modifiers)
+            .build()
+            .expect("complete parameters");
+        within("a turn of the wheel", self.page.execute(event))
+            .await
+            .expect("the browser takes it");
+    }
+
     /// Clicks in the middle of the element with this `data-testid`.
     ///
     /// # Panics

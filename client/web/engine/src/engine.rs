@@ -6,6 +6,7 @@
 use chalkboard_client::bridge::{Command, Notice, Person, PointerShape};
 use chalkboard_client::editor::{Editor, Surface};
 use chalkboard_client::{Client, ClientOptions, Event};
+use chalkboard_shared::presence::{Pace, PresenceStage};
 use chalkboard_shared::{ActorId, DisconnectReason, Rights};
 use js_sys::Uint8Array;
 use wasm_bindgen::JsCast;
@@ -26,6 +27,8 @@ const FRAME_MS_MIN: f64 = 4.0;
 /// The longest sleep between two looks at the client, in milliseconds.
 const TICK_MS_MAX: f64 = 1000.0;
 const TICK_MS_MIN: f64 = 4.0;
+/// A room that ticks more slowly than this is busy, in microseconds: until then nobody notices.
+const TICK_US_CALM: u32 = 40_000;
 
 /// A board that is open, or on its way to be.
 pub(crate) struct Engine {
@@ -46,6 +49,7 @@ pub(crate) struct Engine {
     loaded_once: bool,
     told_shape: Option<PointerShape>,
     told_zoom: f32,
+    told_busy: Option<Pace>,
 }
 
 impl Engine {
@@ -109,6 +113,7 @@ impl Engine {
             loaded_once: false,
             told_shape: None,
             told_zoom: 0.0,
+            told_busy: None,
         })
     }
 
@@ -216,6 +221,11 @@ impl Engine {
                 self.told_zoom = zoom;
                 notify(&Notice::View { zoom });
             }
+        }
+        let busy = self.client.pace().filter(is_busy);
+        if self.told_busy != busy {
+            self.told_busy = busy;
+            notify(&Notice::Busy(busy));
         }
         self.request_frame();
         self.set_timer(now);
@@ -343,4 +353,9 @@ impl Engine {
             }
         });
     }
+}
+
+/// Other people would notice that they are told of less often.
+fn is_busy(pace: &Pace) -> bool {
+    pace.presence > PresenceStage::Full || pace.tick_us > TICK_US_CALM
 }

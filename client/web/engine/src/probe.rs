@@ -5,6 +5,8 @@
 //! - `{state: true}` is answered by `{state: {strokes, digest, position, saved, transport, sessions, frames, ..}}`.
 //! - `{watch: true}` makes the engine post `{ink: {points, at}}` after each frame that shows new ink of others, `at`
 //!   in milliseconds of Unix time.
+//! - `{frames: true}` begins to note frames; `{frames: false}` is answered by `{frames: [began, took, ..]}`, two numbers
+//!   for each frame that drew something since: when it began, and how long it took, in milliseconds.
 
 use chalkboard_client::bridge::{SaveState, TransportKind};
 use js_sys::{Array, Object, Uint8Array};
@@ -16,6 +18,8 @@ use crate::renderer::Frame;
 
 /// Largest edge of a probe in device pixels.
 const EDGE_MAX: f64 = 4096.0;
+/// Frames noted: ten minutes of them.
+const FRAMES_MAX: usize = 36_000;
 
 /// What tests count.
 #[derive(Default)]
@@ -28,6 +32,8 @@ pub(crate) struct Watch {
     /// Points of others' ink that were shown, and when last.
     foreign_points: usize,
     foreign_at_ms: f64,
+    /// When each frame began and how long it took, while somebody wants to know.
+    noted: Option<Vec<(f64, f64)>>,
 }
 
 impl Watch {
@@ -36,6 +42,12 @@ impl Watch {
         let now = now_ms();
         self.frame_ms_max = self.frame_ms_max.max(now - began_ms);
         self.frames += u32::from(frame.drawn);
+        if let Some(noted) = &mut self.noted
+            && frame.drawn
+            && noted.len() < FRAMES_MAX
+        {
+            noted.push((began_ms, now - began_ms));
+        }
         if frame.foreign_points > 0 {
             self.foreign_points += frame.foreign_points;
             self.foreign_at_ms = time_origin_ms() + now;
@@ -60,6 +72,15 @@ pub(crate) fn answer(engine: Option<&mut Engine>, request: &Object) {
         probe(engine, &area);
     } else if get(request, "state").is_truthy() {
         post("state", &state(engine));
+    } else if let Some(begin) = get(request, "frames").as_bool() {
+        let noted = std::mem::replace(&mut engine.watch.noted, begin.then(Vec::new));
+        let numbers: Vec<f64> = noted
+            .into_iter()
+            .flatten()
+            .flat_map(<[f64; 2]>::from)
+            .collect();
+        let numbers = js_sys::Float64Array::from(numbers.as_slice());
+        post("frames", &Array::from(&numbers));
     } else {
         let watch = get(request, "watch");
         if !watch.is_undefined() {
@@ -114,6 +135,13 @@ fn state(engine: &mut Engine) -> Object {
         ("transport", transport),
         ("sessions", number(client.people().len())),
         ("cursors", number(client.cursors().len())),
+        ("crowds", number(client.cursors().crowds().count())),
+        (
+            "tickUs",
+            client
+                .pace()
+                .map_or(JsValue::NULL, |pace| pace.tick_us.into()),
+        ),
         (
             "roundTripMs",
             client.round_trip_ms().map_or(JsValue::NULL, JsValue::from),

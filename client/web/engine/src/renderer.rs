@@ -1,8 +1,9 @@
 //! The picture of the board: a layer of dry ink, wet ink over it, then cursors. Only what changed is drawn.
 //!
 //! It reads the board and a view and knows nothing of links or gestures. [`layer`] keeps the dry ink, [`live`] the
-//! strokes that grow, [`cursor`] other people's pointers; here they meet on the canvas.
+//! strokes that grow, [`cursor`] other people's pointers, [`crowd`] how many are where they are too many to tell each; here they meet on the canvas.
 
+mod crowd;
 mod cursor;
 mod ink;
 mod layer;
@@ -20,6 +21,7 @@ use chalkboard_client::viewport::{DeviceView, Viewport};
 use chalkboard_shared::{ActorId, BoardPoint, Stroke};
 use web_sys::OffscreenCanvas;
 
+use crowd::CrowdLayer;
 use cursor::CursorLayer;
 use ink::{Ink, css};
 use layer::{Layer, copy_scaled};
@@ -28,12 +30,14 @@ use path_cache::PathCache;
 use sheet::{Area, Damage, Sheet};
 use trail::Trail;
 
-/// Time a frame spends on the layer, in milliseconds: during a gesture it leaves room for pointers in a frame of 16,
-/// otherwise for messages.
+/// Time a frame spends on the layer, in milliseconds: during a gesture, and while the view moves, it leaves room in a
+/// frame of 16 for pointers and for the browser, which paints after us; otherwise for messages.
 const LAYER_MS_BUSY: f64 = 6.0;
 const LAYER_MS_IDLE: f64 = 11.0;
 /// The zoom rests when it has not changed for this long, in milliseconds.
 const ZOOM_REST_MS: f64 = 120.0;
+/// The view rests when it has not changed for this long, in milliseconds.
+const MOVE_REST_MS: f64 = 60.0;
 /// Scaled by more than this, a picture is drawn anew even while the zoom still changes.
 const ZOOM_STRETCH_MAX: f64 = 2.5;
 /// With more changes than this at once the board is being loaded: areas are marked without a closer look.
@@ -45,6 +49,7 @@ pub(crate) struct Renderer {
     layer: Layer,
     paths: PathCache,
     live: LiveInk,
+    crowds: CrowdLayer,
     cursors: CursorLayer,
     trail: Trail,
     damage: Damage,
@@ -52,6 +57,7 @@ pub(crate) struct Renderer {
     view: DeviceView,
     dark: bool,
     zoomed_ms: f64,
+    moved_ms: f64,
 }
 
 /// What a frame is made of.
@@ -95,6 +101,7 @@ impl Renderer {
             layer: Layer::new(size, view, false)?,
             paths: PathCache::default(),
             live: LiveInk::default(),
+            crowds: CrowdLayer::default(),
             cursors: CursorLayer::default(),
             trail: Trail::default(),
             damage: Damage::default(),
@@ -102,6 +109,7 @@ impl Renderer {
             view,
             dark: false,
             zoomed_ms: f64::NEG_INFINITY,
+            moved_ms: f64::NEG_INFINITY,
         };
         renderer.damage.add_everything();
         Some(renderer)
@@ -135,7 +143,8 @@ impl Renderer {
                 self.mark(area_of(stroke.extent(), self.layer.view()));
             }
         }
-        let layer_ms = if scene.busy {
+        let is_moving = started_ms - self.moved_ms < MOVE_REST_MS;
+        let layer_ms = if scene.busy || is_moving {
             LAYER_MS_BUSY
         } else {
             LAYER_MS_IDLE
@@ -153,7 +162,7 @@ impl Renderer {
         );
         frame.unfinished |= !self.layer.is_complete();
 
-        self.place_cursors(started_ms, scene);
+        frame.unfinished |= self.place_cursors(started_ms, scene);
         let radius = ERASER_RADIUS * scene.viewport.scale();
         if let Some(at) = scene.eraser {
             self.trail.push(at, started_ms);
@@ -197,6 +206,7 @@ impl Renderer {
     /// Takes over the view, as far as that can be done at once.
     fn follow(&mut self, now_ms: f64, viewport: &Viewport) {
         let (size, view) = (viewport.device_size(), viewport.device());
+        self.crowds.restyle(self.dark, viewport.scale());
         self.cursors.restyle(self.dark, viewport.scale());
         if size != self.size {
             self.size = size;
@@ -211,6 +221,7 @@ impl Renderer {
                 self.zoomed_ms = now_ms;
             }
             self.view = view;
+            self.moved_ms = now_ms;
             self.damage.add_everything();
         }
         let stretch = view.density / self.layer.view().density;
@@ -303,13 +314,22 @@ impl Renderer {
         }
     }
 
-    fn place_cursors(&mut self, now_ms: f64, scene: &Scene<'_>) {
+    /// Cursors and crowds; tells whether there is more of them to show than this frame does.
+    fn place_cursors(&mut self, now_ms: f64, scene: &Scene<'_>) -> bool {
         let damage = &mut self.damage;
-        match scene.cursors {
-            Some(cursors) => self
+        if let Some(cursors) = scene.cursors {
+            let is_short = self
                 .cursors
-                .place(cursors.at(now_ms), scene.viewport, |area| damage.add(area)),
-            None => self.cursors.clear(|area| damage.add(area)),
+                .place(cursors.at(now_ms), scene.viewport, |area| damage.add(area));
+            let maps = cursors.crowds();
+            let is_turning = self
+                .crowds
+                .update(now_ms, maps, self.view, |area| damage.add(area));
+            is_short || is_turning
+        } else {
+            self.cursors.clear(|area| damage.add(area));
+            self.crowds.clear(self.view, |area| damage.add(area));
+            false
         }
     }
 
@@ -330,6 +350,7 @@ impl Renderer {
         self.draw_ink(&self.screen, board);
         self.trail
             .draw(&self.screen, now_ms, self.view, eraser_radius, self.dark);
+        self.crowds.draw(&self.screen, &areas, self.view);
         self.cursors.draw(&self.screen, &areas);
         context.restore();
     }

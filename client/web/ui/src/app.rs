@@ -20,7 +20,7 @@ use crate::people::people;
 use crate::session::{Rights, Session};
 use crate::share::share;
 use crate::shortcuts::{self, shortcut_sheet};
-use crate::status::{connection, saved_state};
+use crate::status::{busy, connection, saved_state};
 use crate::theme::Theme;
 use crate::toast::toast_list;
 use crate::toolbar::toolbar;
@@ -79,6 +79,7 @@ fn app() -> AnyView {
                     vec![menu(engine, session, panels, theme), saved_state(session)],
                 ),
                 connection(engine, session),
+                busy(session),
             ],
         ),
         block(

@@ -78,7 +78,7 @@ pub(crate) fn when(
 
 /// A `<div>`.
 pub(crate) fn block(class: &'static str, children: Vec<AnyView>) -> AnyView {
-    div(class, None, None, None, children)
+    div(class, None, None, None, None, children)
 }
 
 /// A `<div>` that means something to screen readers. A dialog can take the focus, though not by the tabulator.
@@ -88,7 +88,7 @@ pub(crate) fn group(
     label: &'static str,
     children: Vec<AnyView>,
 ) -> AnyView {
-    div(class, Some(role), Some(label), None, children)
+    div(class, Some(role), Some(label), None, None, children)
 }
 
 /// A `<div>` that tests look for and screen readers speak when it changes.
@@ -97,7 +97,24 @@ pub(crate) fn status(
     test_id: &'static str,
     children: Vec<AnyView>,
 ) -> AnyView {
-    div(class, Some("status"), None, Some(test_id), children)
+    div(class, Some("status"), None, Some(test_id), None, children)
+}
+
+/// The same with more to read while the mouse rests on it.
+pub(crate) fn titled_status(
+    class: &'static str,
+    test_id: &'static str,
+    title: Signal<String>,
+    children: Vec<AnyView>,
+) -> AnyView {
+    div(
+        class,
+        Some("status"),
+        None,
+        Some(test_id),
+        Some(title),
+        children,
+    )
 }
 
 #[inline(never)]
@@ -106,11 +123,12 @@ fn div(
     role: Option<&'static str>,
     label: Option<&'static str>,
     test_id: Option<&'static str>,
+    title: Option<Signal<String>>,
     children: Vec<AnyView>,
 ) -> AnyView {
     let tabindex = (role == Some("dialog")).then_some("-1");
     view! {
-        <div class=class role=role aria-label=label tabindex=tabindex data-testid=test_id>{children}</div>
+        <div class=class role=role aria-label=label tabindex=tabindex data-testid=test_id title=title>{children}</div>
     }
     .into_any()
 }

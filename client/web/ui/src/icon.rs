@@ -34,6 +34,7 @@ pub(crate) enum Icon {
     Page,
     Offline,
     Alert,
+    Busy,
 }
 
 /// The icon as an element that screen readers skip.
@@ -116,6 +117,7 @@ fn drawing(icon: Icon) -> &'static str {
         Icon::Offline => {
             r#"<path d="M4 4l16 16M8.6 13.2a5 5 0 0 1 3.2-1.2M5.3 9.9a9.6 9.6 0 0 1 3.5-2.1M12 6.9c2.6 0 5 1.1 6.7 3M15.3 13.2l.2.2M12 17.2v.1"/>"#
         }
+        Icon::Busy => r#"<path d="M4.6 16.8a8.2 8.2 0 1 1 14.8 0M12 13.6l3.6-4.3M12 13.6v.1"/>"#,
         Icon::Alert => r#"<circle cx="12" cy="12" r="8.2"/><path d="M12 8v4.6M12 15.9v.1"/>"#,
     }
 }

@@ -1,7 +1,7 @@
 //! What the engine reports, as signals. Owns no board: only what the chrome around it must show.
 
 use chalkboard_client::bridge::{
-    ConnectionState, Notice, Person, PointerShape, SaveState, TransportKind,
+    ConnectionState, Notice, Pace, Person, PointerShape, SaveState, TransportKind,
 };
 use leptos::prelude::*;
 
@@ -27,6 +27,8 @@ pub(crate) struct Session {
     pub(crate) connection: RwSignal<ConnectionState>,
     /// How safe this person's changes are.
     pub(crate) saved: RwSignal<SaveState>,
+    /// The server is busy, and tells as often as this.
+    pub(crate) busy: RwSignal<Option<Pace>>,
     /// Who is here; this person first.
     pub(crate) people: RwSignal<Vec<Person>>,
     /// Something can be undone.
@@ -51,6 +53,7 @@ impl Session {
         Self {
             connection: RwSignal::new(ConnectionState::Connecting),
             saved: RwSignal::new(SaveState::Saved),
+            busy: RwSignal::new(None),
             people: RwSignal::new(Vec::new()),
             can_undo: RwSignal::new(false),
             can_redo: RwSignal::new(false),
@@ -97,6 +100,7 @@ impl Session {
                 );
                 self.saved.set(state);
             }
+            Notice::Busy(pace) => self.busy.set(pace),
             Notice::People(people) => self.people.set(people),
             Notice::History { can_undo, can_redo } => {
                 self.can_undo.set(can_undo);

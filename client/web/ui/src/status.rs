@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use chalkboard_client::bridge::{Command, ConnectionState, SaveState};
+use chalkboard_client::bridge::{Command, ConnectionState, Pace, PresenceStage, SaveState};
 use leptos::prelude::*;
 
-use crate::element::{Button, dynamic, fixed, flag, span, status, text, watch, when};
+use crate::element::{
+    Button, dynamic, fixed, flag, span, status, text, titled_status, watch, when,
+};
 use crate::icon::{Icon, icon};
 use crate::session::{Rights, Session};
 use crate::worker::Engine;
@@ -116,4 +118,46 @@ pub(crate) fn connection(engine: Engine, session: Session) -> AnyView {
         )
     });
     vec![first, lost].into_any()
+}
+
+/// Shown only while the server has too much to do to tell of everybody as often as usual.
+pub(crate) fn busy(session: Session) -> AnyView {
+    let is_busy = flag(move || {
+        session.busy.get().is_some()
+            && matches!(session.connection.get(), ConnectionState::Online(_))
+    });
+    when(is_busy, move || {
+        let words = text(move || session.busy.get().map_or("", busy_words).to_owned());
+        let details = text(move || session.busy.get().map(busy_details).unwrap_or_default());
+        titled_status(
+            "connection island busy",
+            "busy",
+            details,
+            vec![icon(Icon::Busy), span("", words)],
+        )
+    })
+}
+
+fn busy_words(pace: Pace) -> &'static str {
+    match pace.presence {
+        PresenceStage::Full => "Busy board: updates come less often",
+        PresenceStage::Slow | PresenceStage::Sparse => "Busy board: cursors update less often",
+        PresenceStage::Crowd => "Busy board: people are shown as crowds",
+    }
+}
+
+fn busy_details(pace: Pace) -> String {
+    let cursors = match pace.presence {
+        PresenceStage::Full => "with every update",
+        PresenceStage::Slow => "4 times a second",
+        PresenceStage::Sparse => "once a second",
+        PresenceStage::Crowd => "as crowds, twice a second",
+    };
+    [
+        &(1_000_000 / pace.tick_us.max(1)).to_string(),
+        " updates a second; cursors ",
+        cursors,
+        ".\nEvery change to the board still arrives and is saved.",
+    ]
+    .concat()
 }

@@ -15,8 +15,12 @@ use super::sheet::{Area, Sheet};
 const NAMES_MAX: usize = 50;
 /// Cursors drawn at all.
 const CURSORS_MAX: usize = 1500;
-/// Pictures kept; beyond it all are made anew as they are needed.
-const PICTURES_MAX: usize = 512;
+/// Pictures of names kept; beyond it those that are not in sight go.
+const NAME_PICTURES_MAX: usize = 512;
+/// Pictures of arrows kept: more than are drawn at once; beyond it all are made anew as they are needed.
+const ARROW_PICTURES_MAX: usize = 2048;
+/// Pictures made in one frame, which takes half a millisecond each: the others wait for the next.
+const NEW_PICTURES_MAX: usize = 12;
 /// Letters of a name that are shown.
 const NAME_LETTERS_MAX: usize = 24;
 
@@ -42,8 +46,12 @@ enum Shape {
 #[derive(Default)]
 pub(super) struct CursorLayer {
     people: HashMap<u32, Somebody>,
-    /// Names that were drawn.
+    /// Pictures of names that are kept.
     names: usize,
+    /// Counts frames.
+    clock: u32,
+    /// Pictures that this frame may still make.
+    room: usize,
     /// By [`arrow_key`].
     arrows: HashMap<u32, Sheet>,
     /// Stamps of the last frame, in the order in which they are put.
@@ -58,6 +66,8 @@ struct Somebody {
     name: String,
     color: u32,
     picture: Option<Sheet>,
+    /// Frame in which the name was last shown.
+    named: u32,
 }
 
 #[derive(Clone, PartialEq)]
@@ -87,6 +97,7 @@ impl CursorLayer {
                     name,
                     color,
                     picture: None,
+                    named: 0,
                 }),
             );
         }
@@ -108,13 +119,17 @@ impl CursorLayer {
             .for_each(|somebody| somebody.picture = None);
     }
 
-    /// Places the cursors; `changed` gets the areas that look different from the last frame.
+    /// Places the cursors; `changed` gets the areas that look different from the last frame. Tells whether pictures are
+    /// still to be made.
     pub(super) fn place(
         &mut self,
         cursors: impl Iterator<Item = CursorView>,
         viewport: &Viewport,
         mut changed: impl FnMut(Area),
-    ) {
+    ) -> bool {
+        self.clock = self.clock.wrapping_add(1);
+        self.room = NEW_PICTURES_MAX;
+        let mut is_short = false;
         let (width, height) = viewport.size();
         let device = |length: f64| (length * self.scale).round() as i32;
         self.view = (device(width), device(height));
@@ -141,7 +156,8 @@ impl CursorLayer {
             let Some(somebody) = self.people.get(&cursor.session.0) else {
                 continue;
             };
-            let (color, named) = (somebody.color, i >= unnamed && !somebody.name.is_empty());
+            let color = somebody.color;
+            let mut named = i >= unnamed && !somebody.name.is_empty();
             let at = (
                 (x * self.scale).round() as i32,
                 (y * self.scale).round() as i32,
@@ -153,9 +169,15 @@ impl CursorLayer {
             };
             let alpha = (cursor.alpha * 32.0).round().clamp(1.0, 32.0) as u8;
             let mut area = self.arrow_area(at);
-            self.draw_arrow(color, shape, cursor.pressed);
+            if !self.draw_arrow(color, shape, cursor.pressed) {
+                is_short = true;
+                continue;
+            }
+            if named && !self.draw_name(cursor.session.0) {
+                is_short = true;
+                named = false;
+            }
             if named {
-                self.draw_name(cursor.session.0);
                 area = area.union(self.name_area(at, cursor.session.0));
             }
             stamps.push(Stamp {
@@ -180,6 +202,7 @@ impl CursorLayer {
             }
             self.stamps = stamps;
         }
+        is_short
     }
 
     /// Puts the stamps on a sheet.
@@ -230,17 +253,22 @@ impl CursorLayer {
         Area::new(at.0 - tip, at.1 - tip, at.0 - tip + size, at.1 - tip + size)
     }
 
-    fn draw_arrow(&mut self, color: u32, shape: Shape, pressed: bool) {
+    /// Makes the picture if there is none; false if that must wait.
+    fn draw_arrow(&mut self, color: u32, shape: Shape, pressed: bool) -> bool {
         let key = arrow_key(color, shape, pressed);
         if self.arrows.contains_key(&key) {
-            return;
+            return true;
         }
-        if self.arrows.len() >= PICTURES_MAX {
+        if self.room == 0 {
+            return false;
+        }
+        self.room -= 1;
+        if self.arrows.len() >= ARROW_PICTURES_MAX {
             self.arrows.clear();
         }
         let size = (ARROW_SIZE * self.scale).ceil() as u32;
         let Some(sheet) = Sheet::new((size, size), false) else {
-            return;
+            return true;
         };
         let context = &sheet.context;
         let _ = context.scale(self.scale, self.scale);
@@ -286,18 +314,34 @@ impl CursorLayer {
             context.fill();
         }
         self.arrows.insert(key, sheet);
+        true
     }
 
-    fn draw_name(&mut self, session: u32) {
-        if self.names >= PICTURES_MAX {
-            self.forget_names();
+    /// Makes the picture if there is none; false if that must wait.
+    fn draw_name(&mut self, session: u32) -> bool {
+        let Some(somebody) = self.people.get_mut(&session) else {
+            return true;
+        };
+        somebody.named = self.clock;
+        if somebody.picture.is_some() {
+            return true;
         }
-        if let Some(somebody) = self.people.get_mut(&session)
-            && somebody.picture.is_none()
-        {
-            somebody.picture = name_picture(somebody.color, &somebody.name, self.scale);
-            self.names += 1;
+        if self.room == 0 {
+            return false;
         }
+        self.room -= 1;
+        somebody.picture = name_picture(somebody.color, &somebody.name, self.scale);
+        self.names += 1;
+        if self.names > NAME_PICTURES_MAX {
+            self.names = 0;
+            for somebody in self.people.values_mut() {
+                if self.clock.wrapping_sub(somebody.named) > 1 {
+                    somebody.picture = None;
+                }
+                self.names += usize::from(somebody.picture.is_some());
+            }
+        }
+        true
     }
 
     fn name_area(&self, at: (i32, i32), session: u32) -> Area {

@@ -123,8 +123,13 @@ impl Layer {
             return true;
         }
         let (dx, dy) = (dx as i32, dy as i32);
-        self.drop_job();
-        self.back.fill(all, &css(board_color(self.dark)));
+        // A tile that is being drawn stays as it is: it only belongs elsewhere now.
+        if let Some(job) = &mut self.job {
+            job.area = job.area.moved(dx, dy);
+            if !job.area.intersects(all) {
+                self.job = None;
+            }
+        }
         self.back.copy(&self.front, all, dx, dy);
         std::mem::swap(&mut self.front, &mut self.back);
         let stale: Vec<Area> = self.tiles.iter_mut().filter_map(Option::take).collect();
@@ -134,16 +139,23 @@ impl Layer {
         // What came into view: a strip at one side, and one above or below.
         let width = self.size.0 as i32;
         let height = self.size.1 as i32;
-        self.mark(if dx > 0 {
+        let beside = if dx > 0 {
             Area::new(0, 0, dx, height)
         } else {
             Area::new(width + dx, 0, width, height)
-        });
-        self.mark(if dy > 0 {
+        };
+        let above = if dy > 0 {
             Area::new(0, 0, width, dy)
         } else {
             Area::new(0, height + dy, width, height)
-        });
+        };
+        let paper = css(board_color(self.dark));
+        for strip in [beside, above] {
+            if !strip.is_empty() {
+                self.front.fill(strip, &paper);
+                self.mark(strip);
+            }
+        }
         true
     }
 
@@ -292,12 +304,6 @@ impl Layer {
             f64::from(area.right) + 2.0,
             f64::from(area.bottom) + 2.0,
         )
-    }
-
-    fn drop_job(&mut self) {
-        if let Some(job) = self.job.take() {
-            self.mark(job.area);
-        }
     }
 }
 
