@@ -44,6 +44,9 @@ const LEAVING_MS: f64 = 250.0;
 /// How long a group may be on its way before it is asked for, and the time between two questions, in milliseconds.
 const MISSED_AFTER_MS: f64 = 150.0;
 
+/// Questions after one group: the first two may be lost.
+const QUESTIONS_MAX: u8 = 3;
+
 /// Groups that are missed at the same time: a view has a few dozen.
 const MISSED_MAX: usize = 256;
 
@@ -86,12 +89,22 @@ pub struct Cursors {
     /// One a cell; a view has a handful.
     crowds: Vec<CrowdMap>,
     /// Groups of which something came that can't be read without more: since when, and when it may be asked for.
-    missed: Vec<(u16, f64)>,
+    missed: Vec<Missed>,
     tracks: HashMap<SessionId, Track>,
     /// Time between two tellings.
     interval_ms: f64,
     is_collecting: bool,
     arrivals: Vec<u32>,
+}
+
+/// A group that has to be asked for.
+#[derive(Debug)]
+struct Missed {
+    group: u16,
+    /// When.
+    due_ms: f64,
+    /// How often it still is: one that is no more is never sent.
+    left: u8,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -304,12 +317,12 @@ impl Cursors {
 
     /// A group that has to be asked for, if there is one.
     pub(crate) fn take_missed(&mut self, now_ms: f64) -> Option<u16> {
-        let (number, due_ms) = self
-            .missed
-            .iter_mut()
-            .find(|(_, due_ms)| now_ms >= *due_ms)?;
-        *due_ms = now_ms + 2.0 * MISSED_AFTER_MS;
-        Some(*number)
+        self.missed.retain(|missed| missed.left > 0);
+        let mut missed = self.missed.iter_mut();
+        let due = missed.find(|missed| now_ms >= missed.due_ms)?;
+        due.due_ms = now_ms + 2.0 * MISSED_AFTER_MS;
+        due.left -= 1;
+        Some(due.group)
     }
 
     /// Stamps of others' positions since the last call, the first 65,536 of them.
@@ -318,14 +331,18 @@ impl Cursors {
     }
 
     fn miss(&mut self, now_ms: f64, number: u16) {
-        let is_known = self.missed.iter().any(|(known, _)| *known == number);
+        let is_known = self.missed.iter().any(|missed| missed.group == number);
         if !is_known && self.missed.len() < MISSED_MAX {
-            self.missed.push((number, now_ms + MISSED_AFTER_MS));
+            self.missed.push(Missed {
+                group: number,
+                due_ms: now_ms + MISSED_AFTER_MS,
+                left: QUESTIONS_MAX,
+            });
         }
     }
 
     fn take(&mut self, now_ms: f64, group: CursorGroup) {
-        self.missed.retain(|(number, _)| *number != group.number);
+        self.missed.retain(|missed| missed.group != group.number);
         for cursor in group.cursors() {
             self.moved(
                 now_ms,

@@ -68,10 +68,12 @@ impl Mirror {
         touched.into_iter().map(|(id, _)| id).collect()
     }
 
-    /// A stroke that still grows, by its drawing order.
+    /// A stroke that still grows, by its drawing order. None of before the connection: what it has gained meanwhile comes
+    /// with it, and what it gains now does not fit what is held.
     pub(crate) fn wet(&self, begin: Position) -> Option<&Stroke> {
-        let stroke = &self.strokes.get(self.wet.get(&begin)?)?.stroke;
-        (stroke.z == begin && !stroke.is_finished()).then_some(stroke)
+        let held = self.strokes.get(self.wet.get(&begin)?)?;
+        let is_wet = held.stroke.z == begin && !held.stroke.is_finished();
+        (is_wet && held.generation == self.generation).then_some(&held.stroke)
     }
 
     fn note_wet(&mut self, id: StrokeId, z: Position, is_finished: bool) {

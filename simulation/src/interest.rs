@@ -55,6 +55,9 @@ enum Relevance {
     /// The area's sessions follow it, or it is hidden in it: those who hold it must learn what is done to it, above
     /// all the authors of it, in the room's order.
     Known,
+    /// It has come into it while it is hidden. Who holds it does not know what it has gained outside, and learns that when
+    /// it is shown again.
+    Veiled,
     /// It has come into it: it must be sent whole.
     Entered,
 }
@@ -72,8 +75,10 @@ fn relevance(touched: &Touched, body: &Body, area: BoardRect) -> Relevance {
     let was_in = before.extent.intersects(area);
     if is_in && !stroke.erased.value && !(was_in && before.is_visible) {
         Relevance::Entered
-    } else if was_in || is_in {
+    } else if was_in {
         Relevance::Known
+    } else if is_in {
+        Relevance::Veiled
     } else {
         Relevance::None
     }
@@ -136,20 +141,18 @@ pub(crate) fn send_changes(
             done: Vec::new(),
         };
         for op in &accepted.0 {
-            let is_wanted = op
-                .touched
-                .iter()
-                .any(|&slot| match relevances[slot as usize] {
-                    Relevance::Known => true,
-                    Relevance::Entered => !op.is_growth,
-                    Relevance::None => false,
-                });
-            if is_wanted {
+            let mut relevances = op.touched.iter().map(|&slot| relevances[slot as usize]);
+            let is_wanted = |relevance: Relevance| match relevance {
+                Relevance::Known | Relevance::Veiled => true,
+                Relevance::Entered => !op.is_growth,
+                Relevance::None => false,
+            };
+            if let Some(relevance) = relevances.find(|relevance| is_wanted(*relevance)) {
+                // Only those who know all of a stroke know where its pen was going.
+                let growth = op.growth.as_ref().filter(|_| relevance == Relevance::Known);
                 frames.add(|frame| {
-                    let is_told = op
-                        .growth
-                        .as_ref()
-                        .is_some_and(|growth| frame.growth(op.position, op.stamp, growth));
+                    let is_told =
+                        growth.is_some_and(|growth| frame.growth(op.position, op.stamp, growth));
                     if !is_told {
                         frame.op(op.position, op.stamp, &op.body);
                     }
