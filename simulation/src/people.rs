@@ -184,7 +184,7 @@ impl Plugin for PeoplePlugin {
 
 /// The first frame of a session, before anything else is sent to it.
 fn welcome_newcomers(
-    newcomers: Query<(&User, &Newcomer)>,
+    mut newcomers: Query<(&User, &Newcomer, &mut OpQueue)>,
     config: Res<RoomConfig>,
     clock: Res<Clock>,
     ledger: Res<Ledger>,
@@ -202,9 +202,12 @@ fn welcome_newcomers(
         .map(|user| PersonChange::Here(user.0.clone()));
     let here = people.message(here.collect()).encode();
     for &entity in people.sessions.values() {
-        let Ok((User(person), newcomer)) = newcomers.get(entity) else {
+        let Ok((User(person), newcomer, mut queue)) = newcomers.get_mut(entity) else {
             continue;
         };
+        // Ops of an earlier connection may be answered by the welcome and not be saved yet: they count as saved when all
+        // that the welcome names is.
+        (queue.position, queue.durable_told) = (ledger.position, ledger.durable);
         let welcome = Welcome {
             session: person.session,
             actor: person.actor,

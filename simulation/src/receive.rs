@@ -131,9 +131,7 @@ fn receive_join(world: &mut World, join: Join) {
     if let Some(earlier) = world.resource::<People>().session_of(actor) {
         close(world, earlier, DisconnectReason::Replaced);
     }
-    let ledger = world.resource::<Ledger>();
-    let answered = ledger.answered(actor);
-    let (position, durable_told) = (ledger.position, ledger.durable);
+    let answered = world.resource::<Ledger>().answered(actor);
     let person = Participant {
         session,
         actor,
@@ -151,9 +149,6 @@ fn receive_join(world: &mut World, join: Join) {
     let queue = OpQueue {
         last: answered,
         answered,
-        // Ops of an earlier connection may be answered by the welcome and not be saved yet.
-        position,
-        durable_told,
         ..OpQueue::default()
     };
     let entity = world
