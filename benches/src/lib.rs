@@ -6,7 +6,7 @@ use chalkboard_shared::wire::ServerMessage;
 use chalkboard_shared::{
     ActorId, BoardPoint, BoardRect, Op, OpId, Rights, SessionId, StrokeId, workload,
 };
-use chalkboard_simulation::{Input, Join, Now, Room, RoomConfig};
+use chalkboard_simulation::{Input, Join, Now, Output, Room, RoomConfig};
 
 /// Session `n` comes in and sees the whole canvas.
 pub fn join(n: u32) -> Input {
@@ -78,6 +78,13 @@ pub fn drawn_room(strokes: u32) -> Room {
 
 /// Session `n` comes in, takes all that it covers as fast as it is sent, and leaves. The frames that it got, by tick.
 pub fn come_in(room: &mut Room, n: u32, view: BoardRect) -> Vec<Vec<Bytes>> {
+    let ticks = settle_in(room, n, view);
+    room.step(Now::default(), [Input::Leave(SessionId(n))]);
+    ticks
+}
+
+/// Session `n` comes in, takes all that it covers as fast as it is sent, and stays. The frames that it got, by tick.
+pub fn settle_in(room: &mut Room, n: u32, view: BoardRect) -> Vec<Vec<Bytes>> {
     let covered = ServerMessage::Covered.encode();
     let mut ticks = Vec::new();
     let mut inputs = vec![join_at(n, view)];
@@ -92,7 +99,6 @@ pub fn come_in(room: &mut Room, n: u32, view: BoardRect) -> Vec<Vec<Bytes>> {
         let is_covered = frames.contains(&covered);
         ticks.push(frames);
         if is_covered {
-            room.step(Now::default(), [Input::Leave(SessionId(n))]);
             return ticks;
         }
         inputs = vec![Input::Written {
@@ -113,13 +119,53 @@ pub fn extent(full: u32, small: u32) -> u32 {
 
 /// A room with so many sessions, all welcomed.
 pub fn room(sessions: u32) -> Room {
+    room_of((0..sessions).map(join))
+}
+
+/// A room with those who come in, all welcomed.
+pub fn room_of(joins: impl IntoIterator<Item = Input>) -> Room {
     let mut room = Room::new(RoomConfig {
         epoch: 1,
         tick_us: 16_667,
     });
-    room.step(Now::default(), (0..sessions).map(join));
+    room.step(Now::default(), joins);
     while room.has_work() {
         room.step(Now::default(), []);
     }
     room
+}
+
+/// The moment of the `n`-th tick at so many a second.
+pub fn moment(n: u32, hz: u32) -> Now {
+    let ms = u64::from(n) * 1000 / u64::from(hz);
+    Now {
+        unix_ms: ms,
+        uptime_ms: ms as u32,
+    }
+}
+
+/// What steps have put out: once, as it was encoded, and as it goes to everybody.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Traffic {
+    /// Frames encoded.
+    pub frames: usize,
+    /// Bytes encoded.
+    pub bytes: usize,
+    /// Bytes of frames, each as often as somebody gets it.
+    pub delivered_bytes: usize,
+    /// Bytes for the log.
+    pub log_bytes: usize,
+}
+
+impl Traffic {
+    /// Adds what a step has put out.
+    pub fn add(&mut self, output: &Output) {
+        for send in &output.sends {
+            self.frames += 1;
+            self.bytes += send.frame.len();
+            self.delivered_bytes += send.frame.len() * send.to.as_slice().len();
+        }
+        let record = output.record.as_ref();
+        self.log_bytes += record.map_or(0, |record| record.bytes.len());
+    }
 }

@@ -4,7 +4,7 @@
 //! messages. A session knows no sockets. Reliable messages wait for the room, so that a flood slows down its own
 //! connection alone; cursors are dropped when there are too many.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,15 +27,15 @@ pub(crate) const HELLO_WAIT: Duration = Duration::from_secs(5);
 pub(crate) const GOODBYE_WAIT: Duration = Duration::from_secs(1);
 /// Cursor messages a second: two of each frame of a screen.
 const CURSORS_PER_SECOND: f64 = 120.0;
-/// Views, profiles and pings a second: clients send a view each 50 ms at the most, and hardly anything else. All of them
-/// cost others something: a view a search of the board, a profile a message to everybody.
+/// Views, profiles, pings, questions and ops sent before, a second: clients send a view each 50 ms at the most, and hardly
+/// anything else. All of them cost others something: a view a search of the board, a profile a message to everybody.
 const CONTROLS_PER_SECOND: f64 = 60.0;
 /// How many of those at once.
 const CONTROLS_BURST: f64 = 240.0;
-/// Datagrams a second, and at once: a few times what a mouse makes. More are not even looked at, so who sends more means
-/// no good.
-const DATAGRAMS_PER_SECOND: f64 = 500.0;
-const DATAGRAMS_BURST: f64 = 1000.0;
+/// Datagrams, or cursor messages on the stream, a second, and at once: a few times what a mouse makes. More are not even
+/// looked at, so who sends more means no good.
+const POINTINGS_PER_SECOND: f64 = 500.0;
+const POINTINGS_BURST: f64 = 1000.0;
 /// Bytes written after which the room is told: it paces the chunks of a joining session by it.
 const WRITTEN_REPORT_BYTES: usize = 32 * 1024;
 
@@ -101,7 +101,9 @@ pub(crate) struct Session {
     counters: Arc<Counters>,
     cursors: Mutex<TokenBucket>,
     controls: Mutex<TokenBucket>,
-    datagrams: Mutex<TokenBucket>,
+    pointings: Mutex<TokenBucket>,
+    /// Number of the first op of the last message with ops.
+    last_first: AtomicU32,
 }
 
 impl Session {
@@ -143,7 +145,8 @@ impl Session {
             counters: reception.counters.clone(),
             cursors: bucket(CURSORS_PER_SECOND, CURSORS_PER_SECOND),
             controls: bucket(CONTROLS_BURST, CONTROLS_PER_SECOND),
-            datagrams: bucket(DATAGRAMS_BURST, DATAGRAMS_PER_SECOND),
+            pointings: bucket(POINTINGS_BURST, POINTINGS_PER_SECOND),
+            last_first: AtomicU32::new(0),
         })
     }
 
@@ -154,11 +157,16 @@ impl Session {
     pub(crate) fn receive(&self, frame: Bytes) -> Result<Received, DisconnectReason> {
         let message = ClientMessage::decode(frame).map_err(|_| self.malformed())?;
         let session = self.membership.session;
-        let is_control = !matches!(
-            message,
-            ClientMessage::Ops { .. } | ClientMessage::Cursor { .. }
-        );
-        if is_control && !take(&self.controls) {
+        let is_control = match &message {
+            // What a session has sent need not be sent again, and costs the room no more than a look.
+            ClientMessage::Ops { first, .. } => {
+                self.last_first.fetch_max(*first, Ordering::Relaxed) >= *first
+            }
+            ClientMessage::Cursor { .. } => false,
+            _ => true,
+        };
+        let is_cursor = matches!(message, ClientMessage::Cursor { .. });
+        if (is_control && !take(&self.controls)) || (is_cursor && !take(&self.pointings)) {
             return Err(DisconnectReason::Flood);
         }
         Ok(match message {
@@ -190,7 +198,7 @@ impl Session {
     /// # Errors
     /// There are so many that the session ends.
     pub(crate) fn receive_datagram(&self, frame: Bytes) -> Result<(), DisconnectReason> {
-        if !take(&self.datagrams) {
+        if !take(&self.pointings) {
             return Err(DisconnectReason::Flood);
         }
         match ClientMessage::decode(frame) {
@@ -237,6 +245,9 @@ impl Session {
         );
         match ending {
             Ending::Told(reason) => {
+                if reason == DisconnectReason::Flood {
+                    self.counters.sessions_flooding.increment();
+                }
                 tracing::debug!(%board, session, reason = ?reason, "session ended");
             }
             Ending::Gone => tracing::debug!(%board, session, "session left"),

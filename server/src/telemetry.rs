@@ -105,6 +105,8 @@ counters! {
     sessions_ended,
     /// Sessions that were ended because they read too slowly.
     sessions_too_slow,
+    /// Sessions that were ended because they sent more than anybody needs.
+    sessions_flooding,
     /// Requests of pages that may not connect.
     origins_refused,
     /// QUIC connections that were asked to prove their address.

@@ -29,6 +29,17 @@ const ENCODED_POINTS_PER_TICK: usize = 64_000;
 /// Cells looked at in one tick to follow views: about 1 ms. A board of 1,000,000 strokes has some 3,000.
 const CELLS_PER_TICK: usize = 50_000;
 
+/// Time between two new areas of one session in the long run, in milliseconds, and how many it may have at once: somebody
+/// who flies over the board. Each costs a search of the cells, the cursors of the new area and its strokes; a view that
+/// moves faster is followed when its time has come, to where it is then.
+const AREA_INTERVAL_MS: u64 = 50;
+const AREAS_AT_ONCE: u64 = 10;
+
+/// Bytes of chunks to one session in a millisecond in the long run: 8 MB a second. At once it may have the largest board
+/// of ordinary strokes, at 56 bytes each; only who looks here and there without end takes more.
+const CHUNK_BYTES_PER_MS: u64 = 8_000;
+const CHUNK_BYTES_AT_ONCE: u64 = 64_000_000;
+
 /// Sessions whose view or chunks need attention, in the order of their turns.
 #[derive(Resource, Debug, Default)]
 pub(crate) struct Turns {
@@ -47,6 +58,31 @@ pub(crate) struct Backlog {
     held: Option<BoardRect>,
     /// The session waits to hear that it has everything in view.
     is_showing: bool,
+    /// New areas that it has had, [`AREA_INTERVAL_MS`] each.
+    areas: Measure,
+    /// Bytes of chunks that it has had.
+    bytes: Measure,
+}
+
+/// What somebody has had of something of late: it adds up, and is forgotten at a rate.
+#[derive(Debug, Default)]
+struct Measure {
+    had: u64,
+    at_ms: u32,
+}
+
+impl Measure {
+    /// So much is not forgotten yet.
+    fn had(&mut self, now_ms: u32, forgotten_per_ms: u64) -> u64 {
+        let since_ms = now_ms.wrapping_sub(core::mem::replace(&mut self.at_ms, now_ms));
+        let forgotten = forgotten_per_ms.saturating_mul(since_ms.into());
+        self.had = self.had.saturating_sub(forgotten);
+        self.had
+    }
+
+    fn add(&mut self, more: u64) {
+        self.had += more;
+    }
 }
 
 /// A cell that a session lacks.
@@ -82,9 +118,11 @@ pub(crate) fn follow_views(
     mut viewports: Query<&mut Viewport>,
     mut turns: ResMut<Turns>,
     cells: Res<Cells>,
+    clock: Res<Clock>,
     mut output: ResMut<Output>,
 ) {
     let mut looked_at = 0;
+    let mut early = Vec::new();
     while looked_at < CELLS_PER_TICK
         && let Some(session) = turns.moved.pop_front()
     {
@@ -92,13 +130,18 @@ pub(crate) fn follow_views(
         let Some(mut viewport) = entity.and_then(|&entity| viewports.get_mut(entity).ok()) else {
             continue;
         };
-        let viewport = viewport.as_mut();
-        viewport.has_moved = false;
         let coverage = viewport.wanted_coverage();
-        let before = viewport.coverage.replace(coverage);
-        if before == Some(coverage) {
+        let is_elsewhere = viewport.coverage != Some(coverage);
+        if is_elsewhere && !viewport.as_mut().backlog.may_have_area(clock.now.uptime_ms) {
+            early.push(session);
             continue;
         }
+        let viewport = viewport.as_mut();
+        viewport.has_moved = false;
+        if !is_elsewhere {
+            continue;
+        }
+        let before = viewport.coverage.replace(coverage);
         output.reliable(session, ServerMessage::Coverage(coverage).encode());
         looked_at += viewport
             .backlog
@@ -108,9 +151,19 @@ pub(crate) fn follow_views(
             turns.waiting.push_back(session);
         }
     }
+    turns.moved.extend(early);
 }
 
 impl Backlog {
+    /// It is time for another area; if so, that counts.
+    fn may_have_area(&mut self, now_ms: u32) -> bool {
+        let is_time = self.areas.had(now_ms, 1) < AREAS_AT_ONCE * AREA_INTERVAL_MS;
+        if is_time {
+            self.areas.add(AREA_INTERVAL_MS);
+        }
+        is_time
+    }
+
     /// What a session lacks of a new area. Answers how many cells were looked at.
     fn fill(
         &mut self,
@@ -249,12 +302,20 @@ pub(crate) fn send_chunks(
         }
         let viewport = viewport.as_mut();
         let area = viewport.coverage.map_or(BoardRect::EMPTY, Coverage::rect);
+        let mut had = viewport
+            .backlog
+            .bytes
+            .had(clock.now.uptime_ms, CHUNK_BYTES_PER_MS);
         while viewport.can_take_chunks()
+            && had < CHUNK_BYTES_AT_ONCE
             && let Some(chunk) = viewport
                 .backlog
                 .next(area, &mut cells, &bodies, clock.tick, &mut work)
         {
-            viewport.unwritten_bytes += chunk.len() as u64;
+            let bytes = chunk.len() as u64;
+            viewport.unwritten_bytes += bytes;
+            viewport.backlog.bytes.add(bytes);
+            had += bytes;
             output.reliable(session, chunk);
             if viewport.backlog.take_shown() {
                 output.reliable(session, ServerMessage::Shown.encode());

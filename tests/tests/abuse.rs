@@ -1,20 +1,19 @@
 //! Whatever a peer sends, it is told why it can't stay; everybody else goes on, and memory stays bounded.
 
+mod floods;
+mod laggards;
+mod measures;
 mod scene;
 
-use bytes::Bytes;
 use chalkboard_client::bridge::TransportKind;
 use chalkboard_client::native::LinkError;
 use chalkboard_shared::limits::{
-    CLIENT_FRAME_BYTES_MAX, COORDINATE_MAX, OPS_PER_MESSAGE_MAX, POINTS_PER_OP_MAX,
-    PROTOCOL_VERSION,
+    CLIENT_FRAME_BYTES_MAX, COORDINATE_MAX, OPS_PER_MESSAGE_MAX, PROTOCOL_VERSION,
 };
 use chalkboard_shared::op::InkRun;
 use chalkboard_shared::stroke::StrokeStyle;
 use chalkboard_shared::wire::{ClientMessage, Profile, ServerMessage};
-use chalkboard_shared::{
-    ActorId, BoardPoint, BoardRect, DisconnectReason, InkPoint, Op, RejectReason,
-};
+use chalkboard_shared::{ActorId, BoardRect, DisconnectReason, InkPoint, Op, RejectReason};
 use chalkboard_tests::dice::Dice;
 use chalkboard_tests::waiting::within;
 use scene::{
@@ -373,157 +372,6 @@ async fn random_bytes_disturb_nobody_else() {
         if seed % 10 == 0 {
             scene.check_bystander("noise").await;
         }
-    }
-    scene.end().await;
-}
-
-/// Sends message after message, from number 0 on, and checks that the sender is told of a flood and nobody else
-/// notices.
-async fn check_flood(message: impl Fn(u32) -> ClientMessage) {
-    let scene = Scene::set().await;
-    for (kind, number) in [(KINDS[0], 1), (KINDS[1], 2)] {
-        let (link, _) = scene.guest(kind, scene.links.edit, number).await;
-        let (mut sender, mut receiver) = link.split();
-        let flooding = async {
-            for n in 0..1000 {
-                if sender.send(message(n).encode()).await.is_err() {
-                    return;
-                }
-            }
-        };
-        let reading = async {
-            loop {
-                match receiver.recv().await {
-                    Ok(_) => {}
-                    Err(LinkError::Closed { code, reason }) => return (code, reason),
-                    Err(error) => panic!("no close with a reason: {error}"),
-                }
-            }
-        };
-        let (code, words) = within("the end of a flood", async {
-            tokio::join!(flooding, reading).1
-        })
-        .await;
-        assert_eq!(
-            code,
-            DisconnectReason::Flood.code(),
-            "{words} over {kind:?}"
-        );
-        assert_eq!(words, DisconnectReason::Flood.to_string());
-        scene.check_bystander("a flood").await;
-    }
-    scene.end().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_flood_of_ops_ends_the_flooder_alone() {
-    // Small ones, so that the network takes more of them than the room can.
-    let op = Op::Finish {
-        stroke: stroke(MYSELF, 1),
-    };
-    let ops = vec![op; OPS_PER_MESSAGE_MAX];
-    check_flood(|n| ClientMessage::Ops {
-        first: 1 + n * OPS_PER_MESSAGE_MAX as u32,
-        stamp: None,
-        ops: ops.clone(),
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_flood_of_views_ends_the_flooder_alone() {
-    check_flood(|n| {
-        let far = n as i32 * 1_000_000;
-        let view = BoardRect::from_corners(BoardPoint::new(far, 0), BoardPoint::new(far + 99, 99));
-        ClientMessage::View(view)
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_flood_of_datagrams_ends_the_flooder_alone() {
-    let scene = Scene::set().await;
-    let kind = TransportKind::WebTransport;
-    let (mut link, _) = scene.guest(kind, scene.links.edit, 1).await;
-    // Far more than a burst, at the pace of the network.
-    for n in 0..20_000u32 {
-        if link.send_datagram(Bytes::from_static(&[1])).await.is_err() {
-            break;
-        }
-        if n % 16 == 0 {
-            tokio::task::yield_now().await;
-        }
-    }
-    expect_ending(&mut link, DisconnectReason::Flood, "datagrams").await;
-    scene.check_bystander("datagrams").await;
-    scene.end().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reader_who_falls_behind_is_let_go_and_delays_nobody() {
-    let scene = Scene::set().await;
-    let kind = TransportKind::WebTransport;
-    let (mut slow, _) = scene.guest(kind, scene.links.view, 1).await;
-    let (link, _) = scene.guest(kind, scene.links.edit, 2).await;
-    let (mut sender, mut receiver) = link.split();
-    // Wild ink packs badly: 16 x 1.7 KB a message, 6 MB altogether. That is more than a reader who does not read can have
-    // in its own window, on the way, and in the server's queue.
-    let (messages, ops_per_message) = (240, 16);
-    let drawing = async {
-        let mut dice = Dice::new(5);
-        for n in 0..messages {
-            let mut wild = || {
-                let points = (0..POINTS_PER_OP_MAX).map(|_| {
-                    let at = dice.point(500);
-                    InkPoint::new(at.x, at.y, dice.below(256) as u8)
-                });
-                begin(&points.collect::<Vec<_>>())
-            };
-            let ops = (0..ops_per_message).map(|_| wild()).collect();
-            let first = 1 + n * ops_per_message;
-            let message = ClientMessage::Ops {
-                first,
-                stamp: None,
-                ops,
-            };
-            sender
-                .send(message.encode())
-                .await
-                .expect("the link is there");
-        }
-    };
-    let reading = async {
-        loop {
-            let frame = receiver.recv().await.expect("who reads stays");
-            if let Ok(ServerMessage::Ack { through, .. }) = ServerMessage::decode(frame)
-                && through == messages * ops_per_message
-            {
-                return;
-            }
-        }
-    };
-    within("a lot of ink", async { tokio::join!(drawing, reading) }).await;
-    expect_ending(&mut slow, DisconnectReason::TooSlow, "not reading").await;
-    scene.end().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_guest_who_says_nothing_is_told_so_and_let_go() {
-    let scene = Scene::set().await;
-    let mut silent = Vec::new();
-    for kind in KINDS {
-        silent.push(scene.link(kind).await);
-        let mut link = scene.link(kind).await;
-        // The beginning of a frame that never ends.
-        if kind == TransportKind::WebTransport {
-            link.send_raw(Bytes::from_static(&[200, 0, 0, 0, 1]))
-                .await
-                .expect("it goes out");
-        }
-        silent.push(link);
-    }
-    for link in &mut silent {
-        expect_ending(link, DisconnectReason::Timeout, "silence").await;
     }
     scene.end().await;
 }

@@ -122,6 +122,17 @@ impl Scene {
             .unwrap_or_else(|error| panic!("the bystander is not served after {after}: {error}"));
     }
 
+    /// A counter of the server's.
+    pub(super) async fn count(&self, name: &str) -> u64 {
+        let answer = self.server.get("/metrics", &[]).await.expect("an answer");
+        let text = answer.text();
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("chalkboard_{name}_total ")));
+        line.and_then(|value| value.parse().ok())
+            .unwrap_or_else(|| panic!("no counter {name} in {text}"))
+    }
+
     /// Nothing has happened to the bystander, and its board is the room's.
     pub(super) async fn end(self) {
         self.check_bystander("everything").await;
