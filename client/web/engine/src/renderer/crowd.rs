@@ -25,13 +25,12 @@ const STEPS: f64 = 10.0;
 const ALPHA_MAX: f32 = 0.62;
 /// A square with so many is as opaque as a cloud gets.
 const FULL: f32 = 60.0;
-/// Squares along a side of a block that shows one number.
-const BLOCK: usize = 4;
-const BLOCKS: usize = CROWD_SIDE / BLOCK;
+/// Squares along a side of a block that shows one number: the smallest block that is wide enough.
+const BLOCKS: [usize; 5] = [1, 2, 4, 8, 16];
 /// People in a block from which on their number is shown.
 const NUMBER_MIN: u32 = 5;
-/// Width of a block on the screen, in CSS pixels, below which numbers would not be read.
-const BLOCK_CSS_MIN: f64 = 34.0;
+/// Width of a block on the screen in CSS pixels at the least: numbers that are closer would not be read.
+const BLOCK_CSS_MIN: f64 = 110.0;
 const FONT_CSS: f64 = 12.0;
 
 /// The clouds.
@@ -124,14 +123,19 @@ impl CrowdLayer {
                         area.2,
                         area.2,
                     );
-                if square * BLOCK as f64 >= BLOCK_CSS_MIN * self.scale {
-                    self.number(sheet, cloud, (area.0, area.1), square);
-                }
+                self.number(sheet, cloud, (area.0, area.1), square);
             }
         }
     }
 
     fn number(&self, sheet: &Sheet, cloud: &Cloud, corner: (f64, f64), square: f64) {
+        let width_min = BLOCK_CSS_MIN * self.scale;
+        let Some(block) = BLOCKS
+            .into_iter()
+            .find(|block| *block as f64 * square >= width_min)
+        else {
+            return;
+        };
         let context = &sheet.context;
         let (ink, paper) = if self.dark {
             ("#eef4f2", "rgba(24,29,30,.8)")
@@ -153,8 +157,10 @@ impl CrowdLayer {
         context.set_line_width(3.0 * self.scale);
         context.set_stroke_style_str(paper);
         context.set_fill_style_str(ink);
-        for block in 0..BLOCKS * BLOCKS {
-            if let Some((count, x, y)) = cloud.middle_of(block) {
+        let blocks = CROWD_SIDE / block;
+        for n in 0..blocks * blocks {
+            let (left, top) = (n % blocks * block, n / blocks * block);
+            if let Some((count, x, y)) = cloud.middle_of(left, top, block) {
                 let text = count.to_string();
                 let at = |v: f64, corner: f64| corner + (v + RIM as f64) * square;
                 let (x, y) = (at(x, corner.0), at(y, corner.1));
@@ -227,11 +233,10 @@ impl Cloud {
     }
 
     /// People in a block and the middle of where they are, in squares; `None` for a few.
-    fn middle_of(&self, block: usize) -> Option<(u32, f64, f64)> {
-        let (left, top) = (block % BLOCKS * BLOCK, block / BLOCKS * BLOCK);
+    fn middle_of(&self, left: usize, top: usize, block: usize) -> Option<(u32, f64, f64)> {
         let (mut count, mut x, mut y) = (0, 0.0, 0.0);
-        for row in top..top + BLOCK {
-            for column in left..left + BLOCK {
+        for row in top..top + block {
+            for column in left..left + block {
                 let here = self.counts[row * CROWD_SIDE + column];
                 count += u32::from(here);
                 x += f64::from(here) * (column as f64 + 0.5);

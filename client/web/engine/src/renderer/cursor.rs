@@ -13,6 +13,8 @@ use super::sheet::{Area, Sheet};
 
 /// Cursors that show a name; of a crowd those nearest to the middle.
 const NAMES_MAX: usize = 50;
+/// Cursors in view up to which names may lie on each other; with more, only those show that have room.
+const NAMES_PILED_MAX: usize = 12;
 /// Cursors drawn at all.
 const CURSORS_MAX: usize = 1500;
 /// Pictures of names kept; beyond it those that are not in sight go.
@@ -149,19 +151,29 @@ impl CursorLayer {
         shown.sort_unstable_by(|a, b| from_middle(b.1, b.2).total_cmp(&from_middle(a.1, a.2)));
         let surplus = shown.len().saturating_sub(CURSORS_MAX);
         let shown = &shown[surplus..];
-        let unnamed = shown.len().saturating_sub(NAMES_MAX);
+        let mut named = vec![false; shown.len()];
+        let mut names: Vec<Area> = Vec::new();
+        for (i, (cursor, x, y)) in shown.iter().enumerate().rev().take(NAMES_MAX) {
+            let session = cursor.session.0;
+            if !self.draw_name(session) {
+                is_short = true;
+                continue;
+            }
+            let area = self.name_area(self.device(*x, *y), session);
+            let is_free = !names.iter().any(|other| other.intersects(area));
+            if is_free || shown.len() <= NAMES_PILED_MAX {
+                named[i] = true;
+                names.push(area);
+            }
+        }
 
         let mut stamps = Vec::with_capacity(shown.len());
         for (i, (cursor, x, y)) in shown.iter().enumerate() {
             let Some(somebody) = self.people.get(&cursor.session.0) else {
                 continue;
             };
-            let color = somebody.color;
-            let mut named = i >= unnamed && !somebody.name.is_empty();
-            let at = (
-                (x * self.scale).round() as i32,
-                (y * self.scale).round() as i32,
-            );
+            let (color, named) = (somebody.color, named[i] && !somebody.name.is_empty());
+            let at = self.device(*x, *y);
             let shape = match cursor.tool {
                 CursorTool::Pen | CursorTool::Highlighter => Shape::Arrow,
                 CursorTool::Eraser => Shape::Ring,
@@ -172,10 +184,6 @@ impl CursorLayer {
             if !self.draw_arrow(color, shape, cursor.pressed) {
                 is_short = true;
                 continue;
-            }
-            if named && !self.draw_name(cursor.session.0) {
-                is_short = true;
-                named = false;
             }
             if named {
                 area = area.union(self.name_area(at, cursor.session.0));
@@ -245,6 +253,14 @@ impl CursorLayer {
     /// Takes all of them off.
     pub(super) fn clear(&mut self, mut changed: impl FnMut(Area)) {
         self.stamps.drain(..).for_each(|stamp| changed(stamp.area));
+    }
+
+    /// CSS pixels as device pixels.
+    fn device(&self, x: f64, y: f64) -> (i32, i32) {
+        (
+            (x * self.scale).round() as i32,
+            (y * self.scale).round() as i32,
+        )
     }
 
     fn arrow_area(&self, at: (i32, i32)) -> Area {
