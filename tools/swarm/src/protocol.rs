@@ -231,6 +231,9 @@ mod tests {
         fn join(&mut self, is_whole_board: bool) -> Result<Vec<JoinRun>> {
             let strokes = if is_whole_board { 50 } else { 5 };
             Ok(vec![JoinRun {
+                shown_ms: 1.0,
+                shown_bytes: 10,
+                shown_strokes: 5,
                 ms: 2.5,
                 bytes: 1000,
                 strokes,
