@@ -25,12 +25,20 @@ pub(crate) struct JoinRun {
     pub(crate) bytes: u64,
     /// Strokes that the client holds.
     pub(crate) strokes: u64,
-    /// From the beginning to everything in view, in milliseconds.
-    pub(crate) shown_ms: f64,
-    /// Bytes on the wire by then.
-    pub(crate) shown_bytes: u64,
-    /// Strokes held by then.
-    pub(crate) shown_strokes: u64,
+    /// When everything in view was there, of joins that look at a part of the board.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) shown: Option<Shown>,
+}
+
+/// How far a join had come when everything in view was there.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Shown {
+    /// From connecting, in milliseconds.
+    pub(crate) ms: f64,
+    /// UDP payload that had come until then.
+    pub(crate) bytes: u64,
+    /// Strokes that the client held.
+    pub(crate) strokes: u64,
 }
 
 /// Joins one after another, each as a stranger, until everything in `view` is there.
@@ -80,16 +88,16 @@ async fn join(
     while !observer.client.is_shown() {
         observer.receive().await?;
     }
-    let shown_ms = clock.now_ms();
-    let shown_bytes = meter.received_bytes();
-    let shown_strokes = observer.client.board().len() as u64;
+    let shown = Shown {
+        ms: clock.now_ms(),
+        bytes: meter.received_bytes(),
+        strokes: observer.client.board().len() as u64,
+    };
     while !observer.client.is_loaded() {
         observer.receive().await?;
     }
     let run = JoinRun {
-        shown_ms,
-        shown_bytes,
-        shown_strokes,
+        shown: Some(shown),
         ms: clock.now_ms(),
         bytes: meter.received_bytes(),
         strokes: observer.client.board().len() as u64,

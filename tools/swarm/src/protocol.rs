@@ -189,7 +189,14 @@ impl Load for Commanded {
         } else {
             (middle_screen(), 0)
         };
-        join_often(&site, BENCH, view, self.spec.times, expect)
+        let mut runs = join_often(&site, BENCH, view, self.spec.times, expect)?;
+        if is_whole_board {
+            // Other load harnesses read these; they know three members.
+            for run in &mut runs {
+                run.shown = None;
+            }
+        }
+        Ok(runs)
     }
 }
 
@@ -231,9 +238,7 @@ mod tests {
         fn join(&mut self, is_whole_board: bool) -> Result<Vec<JoinRun>> {
             let strokes = if is_whole_board { 50 } else { 5 };
             Ok(vec![JoinRun {
-                shown_ms: 1.0,
-                shown_bytes: 10,
-                shown_strokes: 5,
+                shown: None,
                 ms: 2.5,
                 bytes: 1000,
                 strokes,
