@@ -1,14 +1,14 @@
 //! Chunks: many strokes in one piece, as joins carry them.
 //!
 //! What strokes have in common is written once, and everything else in columns, each with a prefix code made for this
-//! chunk ([`prefix_code`]). Points are the errors of a predictor fitted to this chunk ([`predictor`]). Nothing here
+//! chunk (`prefix_code`). Points are the errors of a predictor fitted to this chunk (`predictor`). Nothing here
 //! knows which strokes belong together or when they are sent.
 //!
 //! # Format
 //! `varint strokes`, `varint z` and `zigzag x, y` that all are at or above, `varint` ratio of counters to places in
 //! the log in 1/65536. `varint actors` and for each `u64 id` and the `varint` counter of its first stroke; `varint
 //! styles` and each by [`StrokeStyle::encode`]; the predictors of coordinates and of pressure; the prefix codes of all
-//! columns in the order of [`Column`]; then bits, lowest first, in which every number is in its column's code.
+//! columns in the order of `Column`; then bits, lowest first, in which every number is in its column's code.
 //!
 //! A stroke is its actor (place in the table), its z as the difference to the stroke before, its counter as the
 //! difference to what the ratio predicts from the actor's stroke before, its style (place in the table), flags (1

@@ -32,6 +32,8 @@ const ACK_DELAY: Duration = Duration::from_millis(66);
 const OWN_ID_BYTES: usize = 0;
 /// The same where thousands share a socket: enough to tell them apart.
 const SHARED_ID_BYTES: usize = 4;
+/// Bytes that the system is asked to keep for such a socket; it gives what it allows.
+const SHARED_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 
 /// How long a close may take to be told to the server.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
@@ -89,6 +91,12 @@ fn endpoint(local: SocketAddr, id_bytes: usize) -> Result<quinn::Endpoint, LinkE
     let mut config = quinn::EndpointConfig::default();
     config.cid_generator(move || Box::new(quinn_proto::RandomConnectionIdGenerator::new(id_bytes)));
     let socket = UdpSocket::bind(local).map_err(LinkError::connect)?;
+    if id_bytes > OWN_ID_BYTES {
+        // What thousands are told in one tick comes at once. Smaller ones work as well.
+        let state = quinn::udp::UdpSocketState::new((&socket).into());
+        let _ = state
+            .and_then(|state| state.set_recv_buffer_size((&socket).into(), SHARED_BUFFER_BYTES));
+    }
     quinn::Endpoint::new(config, None, socket, Arc::new(quinn::TokioRuntime))
         .map_err(LinkError::connect)
 }

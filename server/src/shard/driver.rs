@@ -23,6 +23,8 @@ pub(super) const BELL: Token = Token(1);
 /// Time between two looks at the network at the least: some packets at a time cost less than each for itself. Small
 /// against a tick, for which most of them wait anyway; what rooms have goes out at once.
 const RECEIVE_INTERVAL: Duration = Duration::from_millis(1);
+/// Connections that are driven in a pass between two looks at the network.
+const DRIVEN_PER_RECEIVE: u32 = 256;
 /// Batches of packets taken in one pass; then what they brought is dealt with.
 const BATCHES_PER_PASS: usize = 16;
 /// Calls in which a connection sends in one pass; then it is others' turn.
@@ -193,7 +195,7 @@ impl Driver {
     }
 
     /// Takes what rooms have and what is due, and lets every connection that this concerns send once.
-    fn pass(&mut self, now: Instant) {
+    fn pass(&mut self, mut now: Instant) {
         self.mailbox.answer_bell();
         if self.is_send_blocked || !self.socket.send_kept() {
             // What rooms have waits where it is bounded.
@@ -212,8 +214,17 @@ impl Driver {
         let mut driven = std::mem::take(&mut self.driven);
         std::mem::swap(&mut driven, &mut self.touched);
         let mut left = driven.iter();
+        let mut since_received = 0;
         for &slot in left.by_ref() {
             self.drive(slot, now);
+            since_received += 1;
+            if since_received == DRIVEN_PER_RECEIVE {
+                // The answers to what a full room is sent come while it still is sent, and must not overflow.
+                since_received = 0;
+                self.is_readable = true;
+                now = Instant::now();
+                self.receive(now);
+            }
             if self.is_send_blocked {
                 break;
             }
