@@ -46,6 +46,10 @@ pub const OPS_IN_FLIGHT_MAX: usize = 4096;
 /// slowest tick 10,240.
 pub const OPS_PER_TICK_MAX: usize = 1024;
 
+/// Points of one session's ops applied in one tick, beyond which the rest wait their turn: some 40 KB, 3 MB a second, so
+/// that nobody draws faster than others can read.
+pub const POINTS_PER_TICK_MAX: usize = 16 * 1024;
+
 /// Strokes on one board, erased ones included: at about 400 B each in memory 400 MB.
 pub const STROKES_PER_BOARD_MAX: usize = 1_000_000;
 

@@ -96,6 +96,17 @@ const RESTORE: u8 = 5;
 const RESTYLE: u8 = 6;
 
 impl Op {
+    /// Points that it adds.
+    pub fn point_count(&self) -> usize {
+        match self {
+            Self::Begin { ink, .. } | Self::Extend { ink, .. } => ink.points().len(),
+            Self::Finish { .. }
+            | Self::Erase { .. }
+            | Self::Restore { .. }
+            | Self::Restyle { .. } => 0,
+        }
+    }
+
     /// The strokes that an op of this id changes.
     pub fn strokes(&self, id: &OpId) -> impl Iterator<Item = StrokeId> {
         let (one, many): (Option<StrokeId>, &[StrokeId]) = match self {

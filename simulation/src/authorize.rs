@@ -3,7 +3,7 @@
 use bevy_app::{App, Plugin};
 use bevy_ecs::prelude::*;
 use bevy_ecs::schedule::IntoScheduleConfigs;
-use chalkboard_shared::limits::OPS_PER_TICK_MAX;
+use chalkboard_shared::limits::{OPS_PER_TICK_MAX, POINTS_PER_TICK_MAX};
 use chalkboard_shared::{Op, OpId, RejectReason, Rights};
 
 use crate::ledger::Ledger;
@@ -33,7 +33,7 @@ impl Plugin for AuthorizePlugin {
     }
 }
 
-/// At most [`OPS_PER_TICK_MAX`] ops a session and tick, so that a burst of one delays nobody else's.
+/// At most [`OPS_PER_TICK_MAX`] ops and [`POINTS_PER_TICK_MAX`] points a session and tick, so that a burst of one delays nobody else's.
 fn authorize_ops(
     people: Res<People>,
     mut ledger: ResMut<Ledger>,
@@ -53,7 +53,14 @@ fn authorize_ops(
             Rights::Edit => ledger.admit(person.actor),
             Rights::View => Err(RejectReason::ReadOnly),
         };
-        let count = queue.waiting.len().min(OPS_PER_TICK_MAX);
+        let mut points = 0;
+        let takes_turn = |waiting: &&WaitingOp| {
+            points += waiting.op.point_count();
+            // The first one always.
+            points <= POINTS_PER_TICK_MAX || points == waiting.op.point_count()
+        };
+        let waiting = queue.waiting.iter().take(OPS_PER_TICK_MAX);
+        let count = waiting.take_while(takes_turn).count();
         for WaitingOp { counter, stamp, op } in queue.waiting.drain(..count) {
             let id = OpId {
                 actor: person.actor,

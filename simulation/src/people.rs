@@ -69,6 +69,9 @@ pub(crate) struct OpQueue {
     pub(crate) is_answered: bool,
     /// Position of the session's last accepted op.
     pub(crate) position: Position,
+    /// The position that the session was welcomed at: ops of an earlier connection that the welcome answered are saved
+    /// when all of that is.
+    pub(crate) welcomed: Position,
     /// The session was told that everything up to here is saved.
     pub(crate) durable_told: Position,
 }
@@ -205,9 +208,7 @@ fn welcome_newcomers(
         let Ok((User(person), newcomer, mut queue)) = newcomers.get_mut(entity) else {
             continue;
         };
-        // Ops of an earlier connection may be answered by the welcome and not be saved yet: they count as saved when all
-        // that the welcome names is.
-        (queue.position, queue.durable_told) = (ledger.position, ledger.durable);
+        (queue.welcomed, queue.durable_told) = (ledger.position, ledger.durable);
         let welcome = Welcome {
             session: person.session,
             actor: person.actor,
@@ -250,7 +251,8 @@ fn answer_ops(
             };
             output.reliable(person.session, ack.encode());
         }
-        if queue.durable_told < queue.position && queue.durable_told < ledger.durable {
+        let promised = queue.position.max(queue.welcomed);
+        if queue.durable_told < promised && queue.durable_told < ledger.durable {
             queue.durable_told = ledger.durable;
             output.reliable(
                 person.session,
