@@ -182,6 +182,7 @@ fn a_large_board_comes_nearest_first_and_at_the_pace_of_the_connection() {
             })
             .collect();
         stage.step([ops(1, counter, batch)]);
+        stage.settle();
         counter += 256;
     }
     stage.step([ops(1, counter, vec![begin(3000, 2000)])]);
