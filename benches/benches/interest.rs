@@ -5,7 +5,7 @@
     reason = "sizes stand beside times in what a bench prints"
 )]
 
-use chalkboard_benches::{Traffic, drawn_room, extent, join, join_at, moment, room_of};
+use chalkboard_benches::{Traffic, drawn_room, extent, join, join_at, moment, rest, room_of};
 use chalkboard_shared::workload::{CANVAS_PX, begin, canvas};
 use chalkboard_shared::{BoardPoint, BoardRect, SessionId};
 use chalkboard_simulation::{Input, Now};
@@ -79,9 +79,7 @@ fn follow(c: &mut Criterion) {
         let mut room = drawn_room(strokes);
         room.step(Now::default(), (0..sessions).map(join));
         // Nobody reads: what is left is to find what they lack.
-        while room.has_work() {
-            room.step(Now::default(), []);
-        }
+        rest(&mut room);
         let mut second = 0;
         let mut next = || {
             second += 1;

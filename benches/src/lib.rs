@@ -68,9 +68,7 @@ pub fn drawn_room(strokes: u32) -> Room {
             first += count;
         }
     }
-    while room.has_work() {
-        room.step(Now::default(), []);
-    }
+    rest(&mut room);
     assert_eq!(room.stroke_count(), strokes as usize, "ops were refused");
     room.step(Now::default(), [Input::Leave(SessionId(0))]);
     room
@@ -129,10 +127,18 @@ pub fn room_of(joins: impl IntoIterator<Item = Input>) -> Room {
         tick_us: 16_667,
     });
     room.step(Now::default(), joins);
-    while room.has_work() {
-        room.step(Now::default(), []);
-    }
+    rest(&mut room);
     room
+}
+
+/// Steps until the room has nothing to do by itself; its clock goes on meanwhile, because some things wait for a time.
+pub fn rest(room: &mut Room) {
+    for n in 1.. {
+        if !room.has_work() {
+            return;
+        }
+        room.step(moment(n, 60), []);
+    }
 }
 
 /// The moment of the `n`-th tick at so many a second.
