@@ -84,7 +84,7 @@ fn follow(c: &mut Criterion) {
         let mut next = || {
             second += 1;
             let view = |n: u32| {
-                let place = |n: u32| (n * 991) as i32 % (CANVAS_PX - 1280) * 16;
+                let place = |n: u32| (u64::from(n) * 991 % (CANVAS_PX - 1280) as u64) as i32 * 16;
                 let corner = BoardPoint::new(place(n + second), place(n + 3 * second));
                 let end = BoardPoint::new(corner.x + 1280 * 16, corner.y + 800 * 16);
                 Input::View {

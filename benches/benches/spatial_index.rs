@@ -17,7 +17,8 @@ const STROKES_PER_TICK: u32 = 256;
 
 /// A window of 1280 x 800 that wanders over the canvas.
 fn window(n: u32) -> BoardRect {
-    let place = |n: u32, length: i32| ((n * 997) as i32 % (CANVAS_PX - length)) * 16;
+    let place = |n: u64, length: i32| (n * 997 % (CANVAS_PX - length) as u64) as i32 * 16;
+    let n = u64::from(n);
     let corner = BoardPoint::new(place(n, 1280), place(n * 7, 800));
     BoardRect::from_corners(
         corner,
