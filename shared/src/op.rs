@@ -1,6 +1,7 @@
 //! Ops: immutable, mergeable changes of a board, named by [`OpId`] so that a resend is harmless.
 //!
-//! An op is encoded once: the same bytes go to every session that must see it and into the log.
+//! An op is encoded once: the same bytes go into the log and to the sessions that must see it. To those who follow a
+//! stroke, what it gains is told more shortly ([`crate::growth`]).
 
 use bytes::Bytes;
 

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::rows::STEP_MAX;
 use super::*;
 use crate::board_point::BoardPoint;
 
@@ -113,6 +114,19 @@ proptest! {
         prop_assert!(count > 0 || rows.is_empty());
         let expect = GroupDelta { time_ms, changed: rows[..count].to_vec() };
         prop_assert_eq!(group.decode_delta(&mut Reader::new(w.into_bytes())), Ok(expect));
+    }
+
+    #[test]
+    fn stamps_of_any_distance_are_no_trouble(sample in any_sample(), stamps: [u32; 3], order in 0u8..3) {
+        let place = |stamp| Place { x: -sample.x, y: -sample.y, stamp };
+        let cursor = GroupCursor {
+            session: SessionId(1),
+            sample,
+            known: KNOWN_MAX as u8,
+            before: [place(stamps[0]), place(stamps[1])],
+        };
+        let (x, y) = extrapolated(&cursor, stamps[2], order);
+        prop_assert!(x.abs() <= STEP_MAX && y.abs() <= STEP_MAX);
     }
 
     #[test]
