@@ -471,7 +471,7 @@ enum LoadError {
 fn load_room(log: &LogHandle, board: BoardId, tick_us: u32) -> Result<(Room, Position), LoadError> {
     // First the epoch: when it is counted, what a former room of the board has written last is committed.
     let config = RoomConfig {
-        epoch: log.open_epoch(board)?,
+        epoch: log.open_epoch(board)?.epoch,
         tick_us,
     };
     let mut stored = log.load(board)?;

@@ -16,4 +16,7 @@ pub mod repo;
 
 pub use data_folder::{DataFolder, DataFolderError};
 pub use log_writer::{LogCounts, LogHandle, LogLimits, LogWriter, Refusal, StopError, Trouble};
-pub use repo::{BoardRecord, FormatError, LogBatch, Reader, Repository, StorageError, StoredBoard};
+pub use repo::{
+    Author, BoardRecord, FormatError, LogBatch, Opened, Reader, Repository, StorageError,
+    StoredBoard,
+};

@@ -40,6 +40,16 @@ pub struct Tick(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct SessionId(pub u32);
 
+/// Where an epoch (one load of a board) began in its log: those who follow the board by epoch and position hold, for
+/// each epoch, the same ops up to where the next one began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
+pub struct EpochStart {
+    /// Number of the load, from 1; grows with every load, not always by one.
+    pub epoch: u64,
+    /// The end of the log when it was opened.
+    pub start: Position,
+}
+
 impl Position {
     /// The position after this one.
     pub const fn next(self) -> Self {

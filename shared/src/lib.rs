@@ -26,7 +26,7 @@ pub mod workload;
 
 pub use board_point::{BoardPoint, BoardRect};
 pub use codec::DecodeError;
-pub use id::{ActorId, BoardId, OpId, Position, SessionId, StrokeId, Tick};
+pub use id::{ActorId, BoardId, EpochStart, OpId, Position, SessionId, StrokeId, Tick};
 pub use ink::{InkPoint, PackedInk};
 pub use op::{Op, OpEntry};
 pub use reason::{DisconnectReason, RejectReason};

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use chalkboard_shared::id::{BoardId, Position};
 use crossbeam_channel::{Sender, bounded};
 
-use super::repo::{BoardRecord, LogBatch, Repository, StorageError};
+use super::repo::{Author, BoardRecord, LogBatch, Opened, Repository, StorageError};
 
 mod counts;
 mod handle;
@@ -248,7 +248,11 @@ enum Request {
     },
     OpenEpoch {
         board: BoardId,
-        answer: Sender<Result<u64, StorageError>>,
+        answer: Sender<Result<Opened, StorageError>>,
+    },
+    Authors {
+        board: BoardId,
+        authors: Vec<Author>,
     },
     Flush {
         answer: Sender<Result<(), StorageError>>,
@@ -261,7 +265,16 @@ impl Request {
         match self {
             Self::Append(batch) => batch.record.len(),
             Self::Snapshot { snapshot, .. } => snapshot.len(),
+            Self::Authors { authors, .. } => bytes_of_authors(authors),
             Self::CreateBoard { .. } | Self::OpenEpoch { .. } | Self::Flush { .. } => 0,
         }
     }
+}
+
+/// Bytes that authors count in the queue.
+fn bytes_of_authors(authors: &[Author]) -> usize {
+    authors
+        .iter()
+        .map(|author| size_of::<Author>() + author.name.len())
+        .sum()
 }

@@ -5,7 +5,7 @@
 //! [`log writer`](super::log_writer) decides when what is written.
 
 use bytes::Bytes;
-use chalkboard_shared::id::{BoardId, Position};
+use chalkboard_shared::id::{ActorId, BoardId, EpochStart, Position};
 
 mod memory;
 mod schema;
@@ -50,6 +50,28 @@ pub struct LogBatch {
     pub record: Bytes,
 }
 
+/// A load of a board that was just counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opened {
+    /// Its number.
+    pub epoch: u64,
+    /// Where the newest loads began, this one included, ascending; at most [`EPOCHS_KEPT`].
+    pub starts: Vec<EpochStart>,
+}
+
+/// Somebody who changed a board, as they were called when they were last seen there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Author {
+    /// Their identity on the board.
+    pub actor: ActorId,
+    /// Display name.
+    pub name: String,
+    /// Colour, 0xRRGGBB.
+    pub color: u32,
+    /// When they were last seen, milliseconds since 1970 UTC.
+    pub seen_ms: u64,
+}
+
 /// What is needed to bring a board back.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StoredBoard {
@@ -86,6 +108,23 @@ pub trait Reader: Send {
         board: BoardId,
         position: Position,
     ) -> Result<StoredBoard, StorageError>;
+
+    /// The board as it was at `position`: the newest snapshot at or before it, and the log after that through the batch
+    /// that contains `position` (its later ops included: a batch is one tick). All of the board for positions beyond
+    /// its end.
+    fn load_at(&mut self, board: BoardId, position: Position) -> Result<StoredBoard, StorageError>;
+
+    /// The batches that hold positions after `after`, in order, without gaps: at least one if there is any, then as
+    /// many as fit into `bytes_max` bytes of records. [`StorageError::BrokenLog`] where there is a gap among them.
+    fn log(
+        &mut self,
+        board: BoardId,
+        after: Position,
+        bytes_max: usize,
+    ) -> Result<Vec<LogBatch>, StorageError>;
+
+    /// Who is known to have changed the board, by actor; at most [`AUTHORS_KEPT`].
+    fn authors(&mut self, board: BoardId) -> Result<Vec<Author>, StorageError>;
 }
 
 /// A store of boards, their logs and their snapshots. Whatever a method has returned `Ok` for survives a crash of the
@@ -97,8 +136,12 @@ pub trait Repository: Reader {
     /// Makes a board with an empty log. [`StorageError::BoardExists`] where the name is taken.
     fn create_board(&mut self, record: &BoardRecord) -> Result<(), StorageError>;
 
-    /// Counts one more load of this board and returns the count, from 1. No two loads ever share a number.
-    fn open_epoch(&mut self, board: BoardId) -> Result<u64, StorageError>;
+    /// Counts one more load of this board, from 1, and notes where its log ends now. No two loads ever share a number.
+    fn open_epoch(&mut self, board: BoardId) -> Result<Opened, StorageError>;
+
+    /// Notes who these are, in the place of what was known of the same actors. Beyond [`AUTHORS_KEPT`] those are
+    /// forgotten who were not seen for longest.
+    fn put_authors(&mut self, board: BoardId, authors: &[Author]) -> Result<(), StorageError>;
 
     /// Appends batches in the order given, all of them or none, in one transaction that is synced when this returns.
     /// Each must begin right after the end of its board's log, else [`StorageError::OutOfOrder`].
@@ -119,6 +162,12 @@ pub trait Repository: Reader {
 
 /// Snapshots that are kept of a board: the newest, and one to fall back to.
 const SNAPSHOTS_KEPT: usize = 2;
+
+/// Loads of a board whose beginnings are known. Who was away for longer gets the whole board.
+pub const EPOCHS_KEPT: usize = 64;
+
+/// Authors whose names are kept for a board; some 60 bytes each, 1 MB.
+pub const AUTHORS_KEPT: usize = 16 * 1024;
 
 /// Why the store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -265,6 +314,22 @@ fn check_follows(index: usize, batch: &LogBatch, end: Position) -> Result<(), St
         });
     }
     Ok(())
+}
+
+/// Cuts `batches` to what [`Reader::log`] answers and checks it: nothing that ends at or before `after`, no gaps.
+fn check_log(
+    board: BoardId,
+    after: Position,
+    mut batches: Vec<LogBatch>,
+) -> Result<Vec<LogBatch>, StorageError> {
+    batches.retain(|batch| batch.last > after);
+    // The first may begin before what was asked for.
+    let from = batches
+        .first()
+        .filter(|batch| batch.first <= after)
+        .map_or(after, |batch| Position(batch.first.0.saturating_sub(1)));
+    check_contiguous(board, from, &batches)?;
+    Ok(batches)
 }
 
 /// Checks that `tail` continues `snapshot` without gap or overlap.

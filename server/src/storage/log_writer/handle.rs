@@ -13,7 +13,7 @@ use crossbeam_channel::{RecvTimeoutError, SendTimeoutError, Sender, TrySendError
 use super::counts::{Counters, LogCounts};
 use super::{LogLimits, Request};
 use crate::storage::repo::{
-    BoardRecord, LogBatch, RECORD_BYTES_MAX, Reader, StorageError, StoredBoard,
+    Author, BoardRecord, LogBatch, Opened, RECORD_BYTES_MAX, Reader, StorageError, StoredBoard,
 };
 
 /// Gives work to the log writer and reads the store. Cheap to clone, usable from any thread.
@@ -153,6 +153,22 @@ impl LogHandle {
         )
     }
 
+    /// Queues who has changed a board, to be told in its history; never blocks. Best effort: what can't be stored is
+    /// logged and forgotten, and may be given again.
+    pub fn authors(
+        &self,
+        board: BoardId,
+        authors: Vec<Author>,
+    ) -> Result<(), Refusal<Vec<Author>>> {
+        self.offer(
+            Request::Authors { board, authors },
+            |request| match request {
+                Request::Authors { authors, .. } => authors,
+                other => unreachable!("{other:?} was not offered"),
+            },
+        )
+    }
+
     fn offer<T>(&self, request: Request, content: impl Fn(Request) -> T) -> Result<(), Refusal<T>> {
         let size = request.size();
         if size > RECORD_BYTES_MAX {
@@ -189,7 +205,7 @@ impl LogHandle {
     ///
     /// Call it before [`LogHandle::load`]: it is answered after everything that was queued before is committed, so
     /// that the load sees also what a former room of the same board has queued last.
-    pub fn open_epoch(&self, board: BoardId) -> Result<u64, StorageError> {
+    pub fn open_epoch(&self, board: BoardId) -> Result<Opened, StorageError> {
         self.check_writing()?;
         self.ask(|answer| Request::OpenEpoch { board, answer })
     }
@@ -218,6 +234,26 @@ impl LogHandle {
         position: Position,
     ) -> Result<StoredBoard, StorageError> {
         self.read(|reader| reader.load_before(board, position))
+    }
+
+    /// The board as it was at a position: see [`Reader::load_at`].
+    pub fn load_at(&self, board: BoardId, position: Position) -> Result<StoredBoard, StorageError> {
+        self.read(|reader| reader.load_at(board, position))
+    }
+
+    /// A part of the log: see [`Reader::log`].
+    pub fn log(
+        &self,
+        board: BoardId,
+        after: Position,
+        bytes_max: usize,
+    ) -> Result<Vec<LogBatch>, StorageError> {
+        self.read(|reader| reader.log(board, after, bytes_max))
+    }
+
+    /// Who is known to have changed the board: see [`Reader::authors`]. Those who are queued may not be among them yet.
+    pub fn authors_of(&self, board: BoardId) -> Result<Vec<Author>, StorageError> {
+        self.read(|reader| reader.authors(board))
     }
 
     /// What metrics show.

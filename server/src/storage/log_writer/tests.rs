@@ -75,6 +75,20 @@ impl<R: Repository> Reader for Gated<R> {
     ) -> Result<StoredBoard, StorageError> {
         self.inner.load_before(board, position)
     }
+    fn load_at(&mut self, board: BoardId, position: Position) -> Result<StoredBoard, StorageError> {
+        self.inner.load_at(board, position)
+    }
+    fn log(
+        &mut self,
+        board: BoardId,
+        after: Position,
+        bytes_max: usize,
+    ) -> Result<Vec<LogBatch>, StorageError> {
+        self.inner.log(board, after, bytes_max)
+    }
+    fn authors(&mut self, board: BoardId) -> Result<Vec<Author>, StorageError> {
+        self.inner.authors(board)
+    }
 }
 
 impl<R: Repository> Repository for Gated<R> {
@@ -84,8 +98,11 @@ impl<R: Repository> Repository for Gated<R> {
     fn create_board(&mut self, record: &BoardRecord) -> Result<(), StorageError> {
         self.inner.create_board(record)
     }
-    fn open_epoch(&mut self, board: BoardId) -> Result<u64, StorageError> {
+    fn open_epoch(&mut self, board: BoardId) -> Result<Opened, StorageError> {
         self.inner.open_epoch(board)
+    }
+    fn put_authors(&mut self, board: BoardId, authors: &[Author]) -> Result<(), StorageError> {
+        self.inner.put_authors(board, authors)
     }
     fn append(&mut self, batches: &[LogBatch]) -> Result<(), StorageError> {
         match (self.gate)(&mut self.inner, batches) {

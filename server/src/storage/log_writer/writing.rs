@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use chalkboard_shared::id::{BoardId, Position};
+use chalkboard_shared::id::{ActorId, BoardId, Position};
 use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError, select};
 
 use super::handle::Shared;
-use super::{Request, StopError, Trouble};
-use crate::storage::repo::{LogBatch, Repository, StorageError};
+use super::{Request, StopError, Trouble, bytes_of_authors};
+use crate::storage::repo::{Author, LogBatch, Repository, StorageError};
 
 /// Attempts to write that are made after the stop was asked for.
 const STOP_ATTEMPTS: u32 = 3;
@@ -29,6 +29,8 @@ pub(super) struct Writing<R, D, T> {
     stops: Receiver<()>,
     on_durable: D,
     on_trouble: T,
+    /// Authors that were taken out of the queue and are written behind the group in progress, each once.
+    authors: BTreeMap<BoardId, BTreeMap<ActorId, Author>>,
     stopping: bool,
 }
 
@@ -48,6 +50,7 @@ impl<R: Repository, D: Fn(BoardId, Position), T: Fn(Trouble)> Writing<R, D, T> {
             stops,
             on_durable,
             on_trouble,
+            authors: BTreeMap::new(),
             stopping: false,
         }
     }
@@ -63,6 +66,16 @@ impl<R: Repository, D: Fn(BoardId, Position), T: Fn(Trouble)> Writing<R, D, T> {
                     if let Err(cause) = self.commit(&mut group) {
                         return Err(self.give_up(group, after, cause));
                     }
+                    self.put_authors();
+                }
+                Request::Authors { board, authors } => {
+                    self.note_authors(board, authors);
+                    let mut group = Vec::new();
+                    after = self.gather(&mut group);
+                    if let Err(cause) = self.commit(&mut group) {
+                        return Err(self.give_up(group, after, cause));
+                    }
+                    self.put_authors();
                 }
                 Request::Snapshot {
                     board,
@@ -108,11 +121,16 @@ impl<R: Repository, D: Fn(BoardId, Position), T: Fn(Trouble)> Writing<R, D, T> {
     }
 
     /// Adds the batches that wait to the group, up to its bounds or to the first other request, which it returns.
-    fn gather(&self, group: &mut Vec<LogBatch>) -> Option<Request> {
+    /// Authors make no end: many come at once, and must not cost the batches between them a commit each.
+    fn gather(&mut self, group: &mut Vec<LogBatch>) -> Option<Request> {
         let limits = &self.shared.limits;
+        let (batches_max, bytes_max) = (limits.group_batches, limits.group_bytes);
         let mut bytes = bytes_of(group);
-        while group.len() < limits.group_batches && bytes < limits.group_bytes {
+        let mut taken = group.len();
+        while taken < batches_max && bytes < bytes_max {
+            taken += 1;
             match self.requests.try_recv() {
+                Ok(Request::Authors { board, authors }) => self.note_authors(board, authors),
                 Ok(Request::Append(batch)) => {
                     bytes += batch.record.len();
                     group.push(batch);
@@ -236,6 +254,23 @@ impl<R: Repository, D: Fn(BoardId, Position), T: Fn(Trouble)> Writing<R, D, T> {
         self.shared.free(1, size);
     }
 
+    fn note_authors(&mut self, board: BoardId, authors: Vec<Author>) {
+        self.shared.free(1, bytes_of_authors(&authors));
+        self.authors
+            .entry(board)
+            .or_default()
+            .extend(authors.into_iter().map(|author| (author.actor, author)));
+    }
+
+    fn put_authors(&mut self) {
+        while let Some((board, authors)) = self.authors.pop_first() {
+            let authors: Vec<Author> = authors.into_values().collect();
+            if let Err(error) = self.repository.put_authors(board, &authors) {
+                tracing::warn!(%board, count = authors.len(), %error, "names of authors could not be stored; their drawings are");
+            }
+        }
+    }
+
     /// Empties the queue and names everything in it that is not saved.
     fn give_up(
         mut self,
@@ -262,6 +297,7 @@ impl<R: Repository, D: Fn(BoardId, Position), T: Fn(Trouble)> Writing<R, D, T> {
         match request {
             Request::Append(batch) => self.abandon(unsaved, vec![batch]),
             Request::Snapshot { snapshot, .. } => self.shared.free(1, snapshot.len()),
+            Request::Authors { authors, .. } => self.shared.free(1, bytes_of_authors(&authors)),
             // Their answers' channel closes, which says that the writer has stopped.
             Request::CreateBoard { .. } | Request::OpenEpoch { .. } | Request::Flush { .. } => {}
         }

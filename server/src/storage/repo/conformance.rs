@@ -121,8 +121,152 @@ fn an_unknown_board_is_refused_everywhere() {
 #[test]
 fn epochs_count_up_for_each_board_alone() {
     each(|repository| {
-        let mut open = |board| repository.open_epoch(board).expect("it opens");
+        let mut open = |board| repository.open_epoch(board).expect("it opens").epoch;
         assert_eq!([open(A), open(A), open(B), open(A)], [1, 2, 1, 3]);
+    });
+}
+
+#[test]
+fn each_epoch_knows_where_the_newest_ones_began() {
+    each(|repository| {
+        assert_eq!(starts(repository, A), [(1, 0)]);
+        repository.append(&[batch(A, 1, 3)]).expect("it begins");
+        assert_eq!(starts(repository, A), [(1, 0), (2, 3)]);
+        assert_eq!(starts(repository, B), [(1, 0)]);
+        repository.append(&[batch(A, 4, 4)]).expect("it goes on");
+        let kept = EPOCHS_KEPT as u64;
+        for _ in 0..kept {
+            repository.open_epoch(A).expect("it opens");
+        }
+        let last = starts(repository, A);
+        assert_eq!(last.len(), EPOCHS_KEPT);
+        assert_eq!(last.first(), Some(&(4, 4)), "the oldest are forgotten");
+        assert_eq!(last.last(), Some(&(3 + kept, 4)));
+    });
+}
+
+fn starts(repository: &mut dyn Repository, board: BoardId) -> Vec<(u64, u64)> {
+    let opened = repository.open_epoch(board).expect("it opens");
+    let newest = opened.starts.last().map(|start| start.epoch);
+    assert_eq!(newest, Some(opened.epoch));
+    let pair = |start: &EpochStart| (start.epoch, start.start.0);
+    opened.starts.iter().map(pair).collect()
+}
+
+#[test]
+fn a_part_of_the_log_is_read_from_the_batch_that_holds_the_next_position() {
+    each(|repository| {
+        let all = [batch(A, 1, 3), batch(A, 4, 4), batch(A, 5, 9)];
+        repository.append(&all).expect("it begins");
+        repository.append(&[batch(B, 1, 1)]).expect("it begins");
+        let mut log = |after, bytes_max| {
+            repository
+                .log(A, Position(after), bytes_max)
+                .expect("it reads")
+        };
+        for (after, from) in [
+            (0, 0),
+            (1, 0),
+            (2, 0),
+            (3, 1),
+            (4, 2),
+            (8, 2),
+            (9, 3),
+            (u64::MAX, 3),
+        ] {
+            assert_eq!(log(after, usize::MAX), all[from..], "after {after}");
+        }
+        let one = all[0].record.len();
+        assert_eq!(log(0, 0), all[..1], "at least one");
+        assert_eq!(log(0, one + all[1].record.len()), all[..2]);
+        assert_eq!(log(0, one + all[1].record.len() - 1), all[..1]);
+        assert_eq!(log(3, 0), all[1..2]);
+    });
+}
+
+#[test]
+fn a_board_is_loaded_as_it_was_at_any_position() {
+    each(|repository| {
+        let all = [
+            batch(A, 1, 3),
+            batch(A, 4, 4),
+            batch(A, 5, 9),
+            batch(A, 10, 10),
+        ];
+        repository.append(&all).expect("it begins");
+        for position in [3, 9] {
+            repository
+                .put_snapshot(A, Position(position), snapshot(position))
+                .expect("it is placed");
+        }
+        let mut at = |position| {
+            let stored = repository.load_at(A, Position(position)).expect("it loads");
+            let from = stored.snapshot.map(|(position, bytes)| {
+                assert_eq!(bytes, snapshot(position.0));
+                position.0
+            });
+            (from, stored.tail)
+        };
+        assert_eq!(at(0), (None, vec![]));
+        assert_eq!(
+            at(1),
+            (None, all[..1].to_vec()),
+            "with the rest of its tick"
+        );
+        assert_eq!(at(3), (Some(3), vec![]));
+        assert_eq!(at(4), (Some(3), all[1..2].to_vec()));
+        assert_eq!(at(5), (Some(3), all[1..3].to_vec()));
+        assert_eq!(at(9), (Some(9), vec![]));
+        assert_eq!(at(u64::MAX), (Some(9), all[3..].to_vec()));
+    });
+}
+
+#[test]
+fn authors_are_known_by_their_last_name() {
+    let author = |actor, name: &str, seen_ms| Author {
+        actor: ActorId(actor),
+        name: name.to_owned(),
+        color: 0xff_ffff,
+        seen_ms,
+    };
+    each(|repository| {
+        assert_eq!(repository.authors(A).expect("it answers"), []);
+        let (ada, ben) = (author(u64::MAX, "Ada", 7), author(2, "", 8));
+        repository
+            .put_authors(A, &[ada, ben.clone()])
+            .expect("it stores");
+        let renamed = author(u64::MAX, "Ada L.", 9);
+        repository
+            .put_authors(A, std::slice::from_ref(&renamed))
+            .expect("it stores");
+        let mut known = repository.authors(A).expect("it answers");
+        known.sort_by_key(|author| author.actor);
+        assert_eq!(known, [ben, renamed]);
+        assert_eq!(repository.authors(B).expect("it answers"), []);
+        refused!(
+            repository,
+            put_authors(NOBODY, &[]),
+            StorageError::UnknownBoard { board: NOBODY }
+        );
+    });
+}
+
+#[test]
+fn authors_who_were_not_seen_for_longest_are_forgotten() {
+    each(|repository| {
+        let many: Vec<Author> = (0..AUTHORS_KEPT as u64 + 2)
+            .map(|number| Author {
+                actor: ActorId(number),
+                name: String::new(),
+                color: 0,
+                seen_ms: if number == 0 { 100 } else { number.min(50) },
+            })
+            .collect();
+        repository.put_authors(A, &many).expect("it stores");
+        let known = repository.authors(A).expect("it answers");
+        let has = |actor| known.iter().any(|author| author.actor == ActorId(actor));
+        assert_eq!(known.len(), AUTHORS_KEPT);
+        assert_eq!([0, 1, 2, 3].map(has), [true, false, false, true]);
     });
 }
 
@@ -321,7 +465,7 @@ fn everything_is_there_after_closing_and_opening_again() {
     first
         .put_snapshot(A, Position(2), snapshot(2))
         .expect("it is placed");
-    assert_eq!(first.open_epoch(A).expect("it opens"), 1);
+    assert_eq!(first.open_epoch(A).expect("it opens").epoch, 1);
     let stored = first.load(A).expect("it loads");
     drop(first);
     assert!(
@@ -332,7 +476,7 @@ fn everything_is_there_after_closing_and_opening_again() {
     let mut second = open(root.path());
     assert_eq!(second.load(A).expect("it loads"), stored);
     assert_eq!(second.board(A).expect("it answers"), Some(record(A)));
-    assert_eq!(second.open_epoch(A).expect("it opens"), 2);
+    assert_eq!(second.open_epoch(A).expect("it opens").epoch, 2);
 }
 
 #[test]
@@ -435,19 +579,41 @@ fn commits_are_synced_and_the_file_is_marked() {
         pragma("application_id"),
         format!("Integer({})", 0x4368_4264)
     );
-    assert_eq!(pragma("user_version"), "Integer(1)");
+    assert_eq!(pragma("user_version"), "Integer(2)");
     assert_eq!(store.setting("synchronous"), 2, "FULL");
     assert_eq!(store.setting("foreign_keys"), 1);
 }
 
 /// A file that format version 1 has written, and that every later version must be able to read.
 const VERSION_1: &[u8] = include_bytes!("golden/version-1.sqlite3");
+/// The same board in format version 2, with what that adds.
+const VERSION_2: &[u8] = include_bytes!("golden/version-2.sqlite3");
 
 #[test]
 fn a_file_of_every_version_ever_written_opens() {
+    for golden in [VERSION_1, VERSION_2] {
+        let root = tempfile::tempdir().expect("a temporary folder");
+        std::fs::write(root.path().join(DATABASE_FILE), golden).expect("it can be written");
+        check_golden(&mut open(root.path()));
+    }
+}
+
+#[test]
+fn epochs_and_authors_of_version_2_are_read() {
     let root = tempfile::tempdir().expect("a temporary folder");
-    std::fs::write(root.path().join(DATABASE_FILE), VERSION_1).expect("it can be written");
+    std::fs::write(root.path().join(DATABASE_FILE), VERSION_2).expect("it can be written");
     let mut store = open(root.path());
+    let ada = Author {
+        actor: ActorId(0xfedc_ba98_7654_3210),
+        name: "Ada".to_owned(),
+        color: 0x12_3456,
+        seen_ms: 1_700_000_000_456,
+    };
+    assert_eq!(store.authors(A).expect("it answers"), [ada]);
+    assert_eq!(starts(&mut store, A), [(1, 0), (2, 3), (3, 4)]);
+}
+
+fn check_golden(store: &mut Sqlite) {
     assert_eq!(store.board(A).expect("it answers"), Some(record(A)));
     let expected = StoredBoard {
         snapshot: Some((Position(3), snapshot(3))),
@@ -456,6 +622,6 @@ fn a_file_of_every_version_ever_written_opens() {
     assert_eq!(store.load(A).expect("it loads"), expected);
     let older = store.load_before(A, Position(3)).expect("it loads");
     assert_eq!(older.tail, [batch(A, 1, 3), batch(A, 4, 4)]);
-    assert_eq!(store.open_epoch(A).expect("it opens"), 3);
+    assert_eq!(store.open_epoch(A).expect("it opens").epoch, 3);
     store.append(&[batch(A, 5, 5)]).expect("the log goes on");
 }

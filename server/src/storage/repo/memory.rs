@@ -3,15 +3,16 @@
 //! Follows the same rules of order as [`Sqlite`](super::Sqlite) and keeps nothing beyond the process. Its size is
 //! bounded only by what is appended, as is that of the file in the other one.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use chalkboard_shared::id::{BoardId, Position};
+use chalkboard_shared::id::{ActorId, BoardId, EpochStart, Position};
 
 use super::{
-    BoardRecord, LogBatch, RECORD_BYTES_MAX, Reader, Repository, SNAPSHOTS_KEPT, StorageError,
-    StoredBoard, check_contiguous, check_follows,
+    AUTHORS_KEPT, Author, BoardRecord, EPOCHS_KEPT, LogBatch, Opened, RECORD_BYTES_MAX, Reader,
+    Repository, SNAPSHOTS_KEPT, StorageError, StoredBoard, check_contiguous, check_follows,
+    check_log,
 };
 
 /// A store in memory. Clones see the same boards.
@@ -23,7 +24,8 @@ pub struct Memory {
 #[derive(Debug)]
 struct Board {
     record: BoardRecord,
-    epoch: u64,
+    epochs: VecDeque<EpochStart>,
+    authors: BTreeMap<ActorId, Author>,
     log: Vec<LogBatch>,
     snapshots: BTreeMap<Position, Bytes>,
 }
@@ -35,13 +37,15 @@ impl Board {
 
     fn stored_from(
         &self,
-        snapshot: Option<(Position, Bytes)>,
+        snapshot: Option<(&Position, &Bytes)>,
+        through: Position,
     ) -> Result<StoredBoard, StorageError> {
+        let snapshot = snapshot.map(|(position, bytes)| (*position, bytes.clone()));
         let from = snapshot
             .as_ref()
             .map_or(Position(0), |(position, _)| *position);
-        let start = self.log.partition_point(|batch| batch.first <= from);
-        let tail = self.log[start..].to_vec();
+        let after = |position| self.log.partition_point(|batch| batch.first <= position);
+        let tail = self.log[after(from)..after(through).max(after(from))].to_vec();
         check_contiguous(self.record.id, from, &tail)?;
         Ok(StoredBoard { snapshot, tail })
     }
@@ -69,8 +73,7 @@ impl Reader for Memory {
         let board = boards
             .get(&board)
             .ok_or(StorageError::UnknownBoard { board })?;
-        let newest = board.snapshots.last_key_value();
-        board.stored_from(newest.map(|(position, bytes)| (*position, bytes.clone())))
+        board.stored_from(board.snapshots.last_key_value(), Position(u64::MAX))
     }
 
     fn load_before(
@@ -83,7 +86,47 @@ impl Reader for Memory {
             .get(&board)
             .ok_or(StorageError::UnknownBoard { board })?;
         let older = board.snapshots.range(..position).next_back();
-        board.stored_from(older.map(|(position, bytes)| (*position, bytes.clone())))
+        board.stored_from(older, Position(u64::MAX))
+    }
+
+    fn load_at(&mut self, board: BoardId, position: Position) -> Result<StoredBoard, StorageError> {
+        let boards = self.lock();
+        let board = boards
+            .get(&board)
+            .ok_or(StorageError::UnknownBoard { board })?;
+        board.stored_from(board.snapshots.range(..=position).next_back(), position)
+    }
+
+    fn log(
+        &mut self,
+        board: BoardId,
+        after: Position,
+        bytes_max: usize,
+    ) -> Result<Vec<LogBatch>, StorageError> {
+        let boards = self.lock();
+        let stored = boards
+            .get(&board)
+            .ok_or(StorageError::UnknownBoard { board })?;
+        let start = stored.log.partition_point(|batch| batch.last <= after);
+        let mut bytes = 0_usize;
+        let batches = stored.log[start..]
+            .iter()
+            .enumerate()
+            .take_while(|(index, batch)| {
+                bytes = bytes.saturating_add(batch.record.len());
+                *index == 0 || bytes <= bytes_max
+            })
+            .map(|(_, batch)| batch.clone())
+            .collect();
+        check_log(board, after, batches)
+    }
+
+    fn authors(&mut self, board: BoardId) -> Result<Vec<Author>, StorageError> {
+        let boards = self.lock();
+        let board = boards
+            .get(&board)
+            .ok_or(StorageError::UnknownBoard { board })?;
+        Ok(board.authors.values().cloned().collect())
     }
 }
 
@@ -99,7 +142,8 @@ impl Repository for Memory {
         }
         let board = Board {
             record: record.clone(),
-            epoch: 0,
+            epochs: VecDeque::new(),
+            authors: BTreeMap::new(),
             log: Vec::new(),
             snapshots: BTreeMap::new(),
         };
@@ -107,13 +151,38 @@ impl Repository for Memory {
         Ok(())
     }
 
-    fn open_epoch(&mut self, board: BoardId) -> Result<u64, StorageError> {
+    fn open_epoch(&mut self, board: BoardId) -> Result<Opened, StorageError> {
         let mut boards = self.lock();
         let board = boards
             .get_mut(&board)
             .ok_or(StorageError::UnknownBoard { board })?;
-        board.epoch += 1;
-        Ok(board.epoch)
+        let epoch = board.epochs.back().map_or(0, |newest| newest.epoch) + 1;
+        let start = board.end();
+        board.epochs.push_back(EpochStart { epoch, start });
+        if board.epochs.len() > EPOCHS_KEPT {
+            board.epochs.pop_front();
+        }
+        Ok(Opened {
+            epoch,
+            starts: board.epochs.iter().copied().collect(),
+        })
+    }
+
+    fn put_authors(&mut self, board: BoardId, authors: &[Author]) -> Result<(), StorageError> {
+        let mut boards = self.lock();
+        let known = &mut boards
+            .get_mut(&board)
+            .ok_or(StorageError::UnknownBoard { board })?
+            .authors;
+        known.extend(authors.iter().map(|author| (author.actor, author.clone())));
+        while known.len() > AUTHORS_KEPT {
+            let oldest = known
+                .values()
+                .map(|author| (author.seen_ms, author.actor.0.cast_signed()))
+                .min();
+            known.retain(|actor, author| oldest != Some((author.seen_ms, actor.0.cast_signed())));
+        }
+        Ok(())
     }
 
     fn append(&mut self, batches: &[LogBatch]) -> Result<(), StorageError> {

@@ -22,7 +22,7 @@ pub(crate) const FORMAT_VERSION: u32 = STEPS.len() as u32;
 
 /// Step `n` takes a file from version `n` to `n + 1`, so a file of any age gets here by the steps that it lacks.
 /// A step that was released is never edited: a golden file of each version must open forever.
-const STEPS: [&str; 1] = [VERSION_1];
+const STEPS: [&str; 2] = [VERSION_1, VERSION_2];
 
 /// Keyed by board and first position without a rowid, so that a log is one run of neighbouring pages, and appending
 /// to it touches its last page only. Snapshots are large, which such tables store badly: they keep their rowid.
@@ -49,6 +49,26 @@ const VERSION_1: &str = "
         snapshot BLOB NOT NULL,
         UNIQUE (board, position)
     ) STRICT;
+";
+
+/// Where each load of a board began, so that who was there before can go on from what they hold; and the names of
+/// those who changed it, for its history.
+const VERSION_2: &str = "
+    CREATE TABLE epoch (
+        board BLOB NOT NULL REFERENCES board (id),
+        epoch INTEGER NOT NULL CHECK (epoch >= 1),
+        start INTEGER NOT NULL CHECK (start >= 0),
+        PRIMARY KEY (board, epoch)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE author (
+        board BLOB NOT NULL REFERENCES board (id),
+        actor INTEGER NOT NULL,
+        name TEXT NOT NULL,
+        color INTEGER NOT NULL CHECK (color BETWEEN 0 AND 4294967295),
+        seen_ms INTEGER NOT NULL,
+        PRIMARY KEY (board, actor)
+    ) STRICT, WITHOUT ROWID;
 ";
 
 /// A database file that this program must not use.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
-use chalkboard_shared::id::{BoardId, Position};
+use chalkboard_shared::id::{ActorId, BoardId, EpochStart, Position};
 use rusqlite::config::DbConfig;
 use rusqlite::{
     Connection, OpenFlags, OptionalExtension, Params, Row, TransactionBehavior, params,
@@ -17,8 +17,9 @@ use rusqlite::{
 
 use super::schema::{self, DATABASE_FILE};
 use super::{
-    BoardRecord, LogBatch, RECORD_BYTES_MAX, Reader, Repository, SNAPSHOTS_KEPT, StorageError,
-    StoredBoard, check_contiguous, check_follows,
+    AUTHORS_KEPT, Author, BoardRecord, EPOCHS_KEPT, LogBatch, Opened, RECORD_BYTES_MAX, Reader,
+    Repository, SNAPSHOTS_KEPT, StorageError, StoredBoard, check_contiguous, check_follows,
+    check_log,
 };
 use crate::storage::data_folder::{DataFolder, FolderLock};
 
@@ -76,21 +77,22 @@ impl Sqlite {
         &self.path
     }
 
-    fn load_where(&mut self, board: BoardId, before: i64) -> Result<StoredBoard, StorageError> {
+    /// The newest snapshot at or before one position, and the log from it through the batch that holds the other.
+    fn load_where(
+        &mut self,
+        board: BoardId,
+        snapshot_at_most: i64,
+        through: i64,
+    ) -> Result<StoredBoard, StorageError> {
         // One transaction: the snapshot and the log must be of the same moment.
         let transaction = self.connection.transaction()?;
-        let known = transaction
-            .prepare_cached("SELECT 1 FROM board WHERE id = ?1")?
-            .exists([board.0])?;
-        if !known {
-            return Err(StorageError::UnknownBoard { board });
-        }
+        check_known(&transaction, board)?;
         let snapshot = transaction
             .prepare_cached(
-                "SELECT position, snapshot FROM snapshot WHERE board = ?1 AND position < ?2
+                "SELECT position, snapshot FROM snapshot WHERE board = ?1 AND position <= ?2
                  ORDER BY position DESC LIMIT 1",
             )?
-            .query_row(params![board.0, before], |row| {
+            .query_row(params![board.0, snapshot_at_most], |row| {
                 Ok((position(row, 0)?, Bytes::from(row.get::<_, Vec<u8>>(1)?)))
             })
             .optional()?;
@@ -105,10 +107,12 @@ impl Sqlite {
             });
         }
         let tail = transaction
-            .prepare_cached("SELECT first, last, record FROM log WHERE board = ?1 AND first > ?2 ORDER BY first")?
-            .query_map(params![board.0, from.0.cast_signed()], |row| {
-                let (first, last) = (position(row, 0)?, position(row, 1)?);
-                Ok(LogBatch { board, first, last, record: Bytes::from(row.get::<_, Vec<u8>>(2)?) })
+            .prepare_cached(
+                "SELECT first, last, record FROM log WHERE board = ?1 AND first > ?2 AND first <= ?3
+                 ORDER BY first",
+            )?
+            .query_map(params![board.0, from.0.cast_signed(), through], |row| {
+                batch(board, row)
             })?
             .collect::<Result<Vec<_>, _>>()?;
         check_contiguous(board, from, &tail)?;
@@ -157,6 +161,32 @@ fn configure(connection: &Connection) -> Result<(), StorageError> {
         |_| Ok(()),
     )?;
     Ok(())
+}
+
+fn check_known(connection: &Connection, board: BoardId) -> Result<(), StorageError> {
+    let known = connection
+        .prepare_cached("SELECT 1 FROM board WHERE id = ?1")?
+        .exists([board.0])?;
+    if known {
+        Ok(())
+    } else {
+        Err(StorageError::UnknownBoard { board })
+    }
+}
+
+/// Reads `first, last, record`.
+fn batch(board: BoardId, row: &Row<'_>) -> rusqlite::Result<LogBatch> {
+    Ok(LogBatch {
+        board,
+        first: position(row, 0)?,
+        last: position(row, 1)?,
+        record: Bytes::from(row.get::<_, Vec<u8>>(2)?),
+    })
+}
+
+/// As SQLite's integers can hold it; positions beyond them do not exist.
+fn storable(position: Position) -> i64 {
+    i64::try_from(position.0).unwrap_or(i64::MAX)
 }
 
 fn position(row: &Row<'_>, column: usize) -> rusqlite::Result<Position> {
@@ -215,7 +245,7 @@ impl Reader for Sqlite {
     }
 
     fn load(&mut self, board: BoardId) -> Result<StoredBoard, StorageError> {
-        self.load_where(board, i64::MAX)
+        self.load_where(board, i64::MAX, i64::MAX)
     }
 
     fn load_before(
@@ -223,7 +253,60 @@ impl Reader for Sqlite {
         board: BoardId,
         position: Position,
     ) -> Result<StoredBoard, StorageError> {
-        self.load_where(board, i64::try_from(position.0).unwrap_or(i64::MAX))
+        self.load_where(board, storable(position).saturating_sub(1), i64::MAX)
+    }
+
+    fn load_at(&mut self, board: BoardId, position: Position) -> Result<StoredBoard, StorageError> {
+        self.load_where(board, storable(position), storable(position))
+    }
+
+    fn log(
+        &mut self,
+        board: BoardId,
+        after: Position,
+        bytes_max: usize,
+    ) -> Result<Vec<LogBatch>, StorageError> {
+        let transaction = self.connection.transaction()?;
+        check_known(&transaction, board)?;
+        let mut batches: Vec<LogBatch> = Vec::new();
+        let mut bytes = 0_usize;
+        let mut statement = transaction.prepare_cached(
+            "SELECT first, last, record FROM log WHERE board = ?1 AND first >= coalesce(
+                 (SELECT first FROM log WHERE board = ?1 AND first <= ?2 ORDER BY first DESC LIMIT 1), 0)
+             ORDER BY first",
+        )?;
+        let mut rows = statement.query(params![board.0, storable(after)])?;
+        while let Some(row) = rows.next()? {
+            let batch = batch(board, row)?;
+            if batch.last <= after {
+                continue;
+            }
+            bytes = bytes.saturating_add(batch.record.len());
+            if bytes > bytes_max && !batches.is_empty() {
+                break;
+            }
+            batches.push(batch);
+        }
+        check_log(board, after, batches)
+    }
+
+    fn authors(&mut self, board: BoardId) -> Result<Vec<Author>, StorageError> {
+        let transaction = self.connection.transaction()?;
+        check_known(&transaction, board)?;
+        let authors = transaction
+            .prepare_cached(
+                "SELECT actor, name, color, seen_ms FROM author WHERE board = ?1 ORDER BY actor",
+            )?
+            .query_map([board.0], |row| {
+                Ok(Author {
+                    actor: ActorId(row.get::<_, i64>(0)?.cast_unsigned()),
+                    name: row.get(1)?,
+                    color: row.get(2)?,
+                    seen_ms: row.get::<_, i64>(3)?.cast_unsigned(),
+                })
+            })?
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(authors)
     }
 }
 
@@ -258,7 +341,7 @@ impl Repository for Sqlite {
         Ok(())
     }
 
-    fn open_epoch(&mut self, board: BoardId) -> Result<u64, StorageError> {
+    fn open_epoch(&mut self, board: BoardId) -> Result<Opened, StorageError> {
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -267,8 +350,67 @@ impl Repository for Sqlite {
             .query_row([board.0], |row| row.get(0))
             .optional()?;
         let epoch = epoch.ok_or(StorageError::UnknownBoard { board })?;
+        let start = log_end(&transaction, board)?.unwrap_or_default();
+        execute(
+            &transaction,
+            "INSERT INTO epoch (board, epoch, start) VALUES (?1, ?2, ?3)",
+            params![board.0, epoch, start.0.cast_signed()],
+        )?;
+        execute(
+            &transaction,
+            "DELETE FROM epoch WHERE board = ?1 AND epoch NOT IN
+             (SELECT epoch FROM epoch WHERE board = ?1 ORDER BY epoch DESC LIMIT ?2)",
+            params![board.0, EPOCHS_KEPT as i64],
+        )?;
+        let starts = transaction
+            .prepare_cached("SELECT epoch, start FROM epoch WHERE board = ?1 ORDER BY epoch")?
+            .query_map([board.0], |row| {
+                Ok(EpochStart {
+                    epoch: row.get::<_, i64>(0)?.cast_unsigned(),
+                    start: position(row, 1)?,
+                })
+            })?
+            .collect::<Result<Vec<_>, _>>()?;
         transaction.commit()?;
-        Ok(epoch.cast_unsigned())
+        Ok(Opened {
+            epoch: epoch.cast_unsigned(),
+            starts,
+        })
+    }
+
+    fn put_authors(&mut self, board: BoardId, authors: &[Author]) -> Result<(), StorageError> {
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        check_known(&transaction, board)?;
+        for author in authors {
+            execute(
+                &transaction,
+                "INSERT INTO author (board, actor, name, color, seen_ms) VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT (board, actor) DO UPDATE
+                 SET name = excluded.name, color = excluded.color, seen_ms = excluded.seen_ms",
+                params![
+                    board.0,
+                    author.actor.0.cast_signed(),
+                    author.name,
+                    author.color,
+                    author.seen_ms.cast_signed()
+                ],
+            )?;
+        }
+        let count: i64 = transaction
+            .prepare_cached("SELECT count(*) FROM author WHERE board = ?1")?
+            .query_row([board.0], |row| row.get(0))?;
+        if count > AUTHORS_KEPT as i64 {
+            execute(
+                &transaction,
+                "DELETE FROM author WHERE board = ?1 AND actor IN
+                 (SELECT actor FROM author WHERE board = ?1 ORDER BY seen_ms, actor LIMIT ?2)",
+                params![board.0, count - AUTHORS_KEPT as i64],
+            )?;
+        }
+        transaction.commit()?;
+        Ok(())
     }
 
     fn append(&mut self, batches: &[LogBatch]) -> Result<(), StorageError> {

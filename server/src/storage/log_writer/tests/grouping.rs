@@ -1,5 +1,7 @@
 //! All is well: what is durable when, what becomes one commit, and in which order requests are served.
 
+use chalkboard_shared::id::{ActorId, EpochStart};
+
 use super::*;
 
 #[test]
@@ -132,8 +134,40 @@ fn an_epoch_opens_behind_all_that_was_queued_before() {
     }
     bench.let_go();
     let (epoch, stored) = opening.join().expect("it ends");
-    assert_eq!(epoch.expect("it opens"), 1);
+    let opened = epoch.expect("it opens");
+    let start = Position(2);
+    assert_eq!(opened.starts, [EpochStart { epoch: 1, start }]);
     assert_eq!(stored.expect("it loads").end(), Position(2));
+}
+
+#[test]
+fn authors_are_stored_without_dividing_the_group_around_them() {
+    let mut bench = Bench::new(limits(), Verdict::Commit);
+    bench.append(A, 1);
+    assert_eq!(bench.entered(), [(A, 1)]);
+    bench.append(A, 2);
+    for name in ["Ada", "Ada L."] {
+        let ada = Author {
+            actor: ActorId(5),
+            name: name.to_owned(),
+            color: 1,
+            seen_ms: 2,
+        };
+        bench.handle.authors(A, vec![ada]).expect("there is room");
+        bench
+            .handle
+            .authors(BoardId([8; 16]), vec![])
+            .expect("there is room");
+    }
+    bench.append(A, 3);
+    bench.let_go();
+    assert_eq!(bench.entered(), [(A, 2), (A, 3)]);
+    bench.handle.flush().expect("it answers");
+    let known = bench.handle.authors_of(A).expect("it answers");
+    assert_eq!(known.len(), 1);
+    assert_eq!(known[0].name, "Ada L.", "the last word counts");
+    assert_eq!(bench.handle.counts().queued, 0);
+    assert_eq!(bench.handle.counts().queued_bytes, 0);
 }
 
 #[test]
