@@ -127,8 +127,8 @@ impl Board {
         self.mirror.wet(begin)
     }
 
-    /// A stroke, erased or not.
-    pub(crate) fn look_up(&self, id: StrokeId) -> Option<&Stroke> {
+    /// A stroke, erased or not, as far as this client holds it.
+    pub fn look_up(&self, id: StrokeId) -> Option<&Stroke> {
         match self.layers.get(&id) {
             Some(layer) => layer.view.as_ref(),
             None => self.mirror.get(id),

@@ -810,6 +810,11 @@ impl Client {
         }
     }
 
+    /// Number of the last op up to which all of this client's are saved, or were refused; 0 for none.
+    pub const fn saved_through(&self) -> u32 {
+        self.outbox.saved_through()
+    }
+
     /// What this client may do, once the server has said it.
     pub const fn rights(&self) -> Option<Rights> {
         self.rights

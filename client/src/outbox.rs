@@ -83,6 +83,11 @@ impl Outbox {
         (self.answered + 1).saturating_sub(self.first)
     }
 
+    /// Counter of the last op that has left because it was saved.
+    pub(crate) const fn saved_through(&self) -> u32 {
+        self.first - 1
+    }
+
     pub(crate) const fn answered(&self) -> u32 {
         self.answered
     }

@@ -343,5 +343,7 @@ impl Cells {
     }
 }
 
+mod audit;
+
 #[cfg(test)]
 mod tests;

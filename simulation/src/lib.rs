@@ -9,6 +9,7 @@
 //! Receive -> Authorize -> Apply -> Index -> Interest -> Encode.
 
 mod apply;
+mod audit;
 mod authorize;
 mod cells;
 mod index;
@@ -26,6 +27,7 @@ mod room;
 mod snapshot;
 mod strokes;
 
+pub use audit::AuditError;
 pub use input::{Input, Join, Now};
 pub use output::{Output, Recipients, Record, Send};
 pub use record::{LogRecord, RecordError};

@@ -6,15 +6,16 @@ use bevy_ecs::schedule::{IntoScheduleConfigs, Schedule, ScheduleLabel, SingleThr
 use bytes::Bytes;
 use chalkboard_shared::digest::Digest;
 use chalkboard_shared::presence::{Pace, PresenceStage};
-use chalkboard_shared::{Position, Tick};
+use chalkboard_shared::{Position, Stroke, Tick};
 
+use crate::audit::{self, AuditError};
 use crate::cells::Cells;
 use crate::input::{Inbox, Input, Now};
 use crate::ledger::Ledger;
 use crate::output::Output;
 use crate::people::People;
 use crate::recovery::{self, RecoveryError};
-use crate::strokes::StrokeTable;
+use crate::strokes::{Body, StrokeTable};
 use crate::{apply, authorize, index, interest, people, presence, receive, snapshot};
 
 /// What a room must be told about itself.
@@ -194,6 +195,22 @@ impl Room {
     /// Sessions in the room.
     pub fn session_count(&self) -> usize {
         self.world.resource::<People>().len()
+    }
+
+    /// All strokes in drawing order, erased ones included: the board as the room holds it.
+    pub fn strokes(&mut self) -> Vec<&Stroke> {
+        let mut bodies = self.world.query::<&Body>();
+        let mut strokes: Vec<_> = bodies.iter(&self.world).map(|body| &body.0).collect();
+        strokes.sort_unstable_by_key(|stroke| stroke.z);
+        strokes
+    }
+
+    /// Works out anew what is kept up to date stroke by stroke, and compares: takes as long as a load of the board.
+    ///
+    /// # Errors
+    /// The first difference, which would be a fault of this program.
+    pub fn audit(&mut self) -> Result<(), AuditError> {
+        audit::audit(&mut self.world)
     }
 
     /// The board at [`Room::position`], from which [`Room::recover`] can go on.

@@ -49,11 +49,7 @@ impl Client {
             let oldest = self.live[0].parts[0];
             self.finish_stroke(oldest);
         }
-        let style = StrokeStyle {
-            color: style.color & 0xff_ffff,
-            width: style.width.clamp(1, WIDTH_MAX),
-            ..style
-        };
+        let style = within_limits(style);
         let points: Vec<_> = points.iter().map(|p| within_bounds(*p)).collect();
         let (first, rest) = points.split_at(points.len().min(POINTS_PER_OP_MAX));
         let stroke = self.begin_part(style, first);
@@ -154,6 +150,25 @@ impl Client {
         self.record(step);
     }
 
+    /// Gives strokes another style, anybody's; those that are not visible are passed over. No undo step.
+    pub fn restyle(&mut self, strokes: &[StrokeId], style: StrokeStyle) {
+        let mut strokes: Vec<_> = strokes
+            .iter()
+            .map(|stroke| self.resolve(*stroke))
+            .filter(|stroke| self.board.get(*stroke).is_some())
+            .collect();
+        strokes.sort_unstable();
+        strokes.dedup();
+        if strokes.is_empty() || !self.may_change() {
+            return;
+        }
+        let style = within_limits(style);
+        for some in strokes.chunks(STROKES_PER_OP_MAX) {
+            let strokes = some.to_vec();
+            self.submit(Op::Restyle { strokes, style }, 0);
+        }
+    }
+
     /// What is drawn and erased from here on is one undo step.
     pub fn begin_gesture(&mut self) {
         self.end_gesture();
@@ -249,6 +264,16 @@ impl Client {
             counter,
         }
     }
+}
+
+const fn within_limits(mut style: StrokeStyle) -> StrokeStyle {
+    style.color &= 0xff_ffff;
+    if style.width == 0 {
+        style.width = 1;
+    } else if style.width > WIDTH_MAX {
+        style.width = WIDTH_MAX;
+    }
+    style
 }
 
 fn within_bounds(mut point: InkPoint) -> InkPoint {

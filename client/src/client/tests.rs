@@ -826,3 +826,31 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_new_style_is_everybodys_and_counts_as_saved_when_the_log_is() {
+    let mut world = World::new(2);
+    let stroke = draw(&mut world.clients[0], 0, 0);
+    world.settle();
+    let red = StrokeStyle {
+        color: 0xff_00_00,
+        ..STYLE
+    };
+    world.clients[1].restyle(
+        &[
+            stroke,
+            StrokeId(OpId {
+                counter: 99,
+                ..stroke.0
+            }),
+        ],
+        red,
+    );
+    let color = |client: &Client| client.board().get(stroke).map(|s| s.style.value.color);
+    assert_eq!(color(&world.clients[1]), Some(red.color), "at once");
+    assert_eq!(world.clients[1].saved_through(), 0);
+    world.settle();
+    assert_eq!(color(&world.clients[0]), Some(red.color));
+    assert_eq!(world.clients[1].saved_through(), 1);
+    assert_converged(&world);
+}
