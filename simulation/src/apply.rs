@@ -70,7 +70,10 @@ fn apply_ops(world: &mut World) {
                 if let Some(mut queue) = queue {
                     queue.position = position;
                 }
-                world.resource_mut::<Ledger>().position = position;
+                let tick = world.resource::<Clock>().tick;
+                let mut ledger = world.resource_mut::<Ledger>();
+                ledger.position = position;
+                ledger.tick = tick;
                 let table = world.resource::<StrokeTable>();
                 let touched = op
                     .strokes(&id)

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 
 use bevy_ecs::prelude::*;
 use chalkboard_shared::limits::ACTORS_PER_BOARD_MAX;
-use chalkboard_shared::{ActorId, OpId, Position, RejectReason};
+use chalkboard_shared::{ActorId, OpId, Position, RejectReason, Tick};
 
 /// Positions and counters. 24 bytes an actor that ever changed the board.
 #[derive(Resource, Debug, Default)]
 pub(crate) struct Ledger {
     /// The last accepted op.
     pub(crate) position: Position,
+    /// The tick that accepted it.
+    pub(crate) tick: Tick,
     /// Everything up to here is synced.
     pub(crate) durable: Position,
     answered: BTreeMap<ActorId, u32>,

@@ -12,6 +12,7 @@ mod apply;
 mod audit;
 mod authorize;
 mod cells;
+mod fold;
 mod index;
 mod input;
 mod interest;
@@ -28,6 +29,7 @@ mod snapshot;
 mod strokes;
 
 pub use audit::AuditError;
+pub use fold::Fold;
 pub use input::{Input, Join, Now};
 pub use output::{Output, Recipients, Record, Send};
 pub use record::{LogRecord, RecordError};

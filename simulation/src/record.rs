@@ -31,7 +31,7 @@ pub enum RecordError {
 /// A record, read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogRecord {
-    /// The tick that accepted the ops, within its epoch.
+    /// The tick that accepted the ops; later records of a board have later ticks, through all its loads.
     pub tick: Tick,
     /// The server's clock then.
     pub unix_ms: u64,

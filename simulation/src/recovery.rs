@@ -3,11 +3,12 @@
 use bevy_ecs::prelude::*;
 use bytes::Bytes;
 use chalkboard_shared::merge::{self, Strokes};
-use chalkboard_shared::{Position, RejectReason};
+use chalkboard_shared::{DecodeError, Position, RejectReason};
 
 use crate::index;
 use crate::ledger::Ledger;
 use crate::record::{LogRecord, RecordError};
+use crate::room::Clock;
 use crate::snapshot;
 use crate::strokes::Board;
 
@@ -48,9 +49,10 @@ pub enum RecoveryError {
     },
 }
 
-/// Fills an empty world.
-pub(crate) fn recover(
-    world: &mut World,
+/// Fills an empty board: the only place that says how what is stored becomes one.
+pub(crate) fn fill(
+    board: &mut impl Strokes,
+    ledger: &mut Ledger,
     snapshot: Option<(Position, Bytes)>,
     tail: impl IntoIterator<Item = Bytes>,
 ) -> Result<(), RecoveryError> {
@@ -63,44 +65,68 @@ pub(crate) fn recover(
                 found: snapshot.position,
             });
         }
-        let mut ledger = world.resource_mut::<Ledger>();
         ledger.position = position;
+        ledger.tick = snapshot.tick.unwrap_or_default();
         for id in snapshot.actors {
             ledger.answer(id);
         }
-        let mut board = Board(world);
         for stroke in snapshot.strokes {
+            if board.holds(stroke.id) {
+                return Err(error(DecodeError::Malformed.into()));
+            }
             board.insert(stroke);
         }
     }
     for bytes in tail {
-        let after = world.resource::<Ledger>().position;
-        let record =
-            LogRecord::decode(&bytes).map_err(|error| RecoveryError::Record { after, error })?;
-        for entry in record.entries {
-            let last = world.resource::<Ledger>().position;
-            if entry.position <= last {
-                continue;
-            }
-            if entry.position != last.next() {
-                return Err(RecoveryError::Gap {
-                    expected: last.next(),
-                    found: entry.position,
-                });
-            }
-            merge::apply(&mut Board(world), entry.id, entry.position, &entry.op).map_err(
-                |reason| RecoveryError::Refused {
-                    position: entry.position,
-                    reason,
-                },
-            )?;
-            let mut ledger = world.resource_mut::<Ledger>();
-            ledger.answer(entry.id);
-            ledger.position = entry.position;
-        }
+        follow(board, ledger, &bytes)?;
     }
-    let mut ledger = world.resource_mut::<Ledger>();
+    Ok(())
+}
+
+/// Applies a record's ops; those that are known already are passed over.
+pub(crate) fn follow(
+    board: &mut impl Strokes,
+    ledger: &mut Ledger,
+    bytes: &Bytes,
+) -> Result<(), RecoveryError> {
+    let after = ledger.position;
+    let record =
+        LogRecord::decode(bytes).map_err(|error| RecoveryError::Record { after, error })?;
+    for entry in record.entries {
+        let last = ledger.position;
+        if entry.position <= last {
+            continue;
+        }
+        if entry.position != last.next() {
+            return Err(RecoveryError::Gap {
+                expected: last.next(),
+                found: entry.position,
+            });
+        }
+        merge::apply(board, entry.id, entry.position, &entry.op).map_err(|reason| {
+            RecoveryError::Refused {
+                position: entry.position,
+                reason,
+            }
+        })?;
+        ledger.answer(entry.id);
+        ledger.position = entry.position;
+    }
+    ledger.tick = ledger.tick.max(record.tick);
+    Ok(())
+}
+
+/// Fills an empty world. Its ticks go on from that of the last record, so that a tick names one moment for ever.
+pub(crate) fn recover(
+    world: &mut World,
+    snapshot: Option<(Position, Bytes)>,
+    tail: impl IntoIterator<Item = Bytes>,
+) -> Result<(), RecoveryError> {
+    let mut ledger = core::mem::take(&mut *world.resource_mut::<Ledger>());
+    fill(&mut Board(world), &mut ledger, snapshot, tail)?;
     ledger.durable = ledger.position;
+    world.resource_mut::<Clock>().tick = ledger.tick;
+    *world.resource_mut::<Ledger>() = ledger;
     index::rebuild(world);
     Ok(())
 }

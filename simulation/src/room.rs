@@ -129,7 +129,8 @@ impl Room {
         Self { world, schedule }
     }
 
-    /// A room as its log tells: the newest snapshot, and the records after it in order.
+    /// A room as its log tells: the newest snapshot, and the records after it in order. Its ticks go on from that of
+    /// the last record.
     ///
     /// # Errors
     /// The snapshot or a record is damaged, or does not follow from what is before it. Nothing is changed by that:
@@ -215,6 +216,8 @@ impl Room {
 
     /// The board at [`Room::position`], from which [`Room::recover`] can go on.
     pub fn snapshot(&mut self) -> Bytes {
-        snapshot::encode(&mut self.world)
+        let mut bodies = self.world.query::<&Body>();
+        let strokes = bodies.iter(&self.world).map(|body| &body.0);
+        snapshot::encode(self.world.resource::<Ledger>(), strokes)
     }
 }

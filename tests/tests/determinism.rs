@@ -1,10 +1,13 @@
 //! The same inputs give the same bytes and the same digest: in the same tick, after recovery, on any machine.
 
 use chalkboard_shared::cursor::{CursorState, CursorTool};
-use chalkboard_shared::{ActorId, BoardRect, Op, OpId, Position, Rights, SessionId, StrokeId};
-use chalkboard_simulation::{Input, Now, Room};
+use chalkboard_shared::{
+    ActorId, BoardRect, Op, OpId, Position, Rights, SessionId, Stroke, StrokeId,
+};
+use chalkboard_simulation::{Fold, Input, Now, Room};
 use chalkboard_tests::dice::Dice;
 use chalkboard_tests::stage::{CONFIG, Stage, join, ops};
+use proptest::prelude::*;
 
 const PEOPLE: u32 = 5;
 
@@ -56,7 +59,7 @@ fn inputs(dice: &mut Dice, counters: &mut [u32], strokes: &mut Vec<StrokeId>) ->
                     actor: ActorId(n.into()),
                     counter: *counter + 1,
                 });
-                let drawn = vec![
+                let mut drawn = vec![
                     Op::Begin {
                         style: dice.style(),
                         ink: dice.ink(from),
@@ -65,11 +68,14 @@ fn inputs(dice: &mut Dice, counters: &mut [u32], strokes: &mut Vec<StrokeId>) ->
                         stroke,
                         ink: dice.ink(from),
                     },
-                    Op::Finish { stroke },
                 ];
+                if dice.chance(85) {
+                    drawn.push(Op::Finish { stroke });
+                }
                 strokes.push(stroke);
+                let count = drawn.len() as u32;
                 inputs.push(ops(n, *counter + 1, drawn));
-                *counter += 3;
+                *counter += count;
             }
         }
     }
@@ -78,12 +84,16 @@ fn inputs(dice: &mut Dice, counters: &mut [u32], strokes: &mut Vec<StrokeId>) ->
 
 /// 200 ticks of five people; every tick's output must be the same in all runs of a seed.
 fn run(seed: u64) -> (Stage, Vec<chalkboard_simulation::Output>) {
+    run_for(200, seed)
+}
+
+fn run_for(ticks: usize, seed: u64) -> (Stage, Vec<chalkboard_simulation::Output>) {
     let mut dice = Dice::new(seed);
     let (mut counters, mut strokes) = (vec![0; PEOPLE as usize], Vec::new());
     let mut stage = Stage::default();
     let mut outputs =
         vec![stage.step((0..PEOPLE).map(|n| join(n, Rights::Edit, BoardRect::EVERYTHING)))];
-    for _ in 0..200 {
+    for _ in 0..ticks {
         let inputs = inputs(&mut dice, &mut counters, &mut strokes);
         outputs.push(stage.step(inputs));
     }
@@ -126,6 +136,68 @@ fn the_log_alone_and_any_snapshot_with_its_tail_give_the_same_board() {
         );
     }
     assert_eq!(folded.snapshot(), live.room.snapshot());
+}
+
+/// All there is to know of a board's strokes, in drawing order.
+fn strokes(fold: &Fold) -> Vec<Stroke> {
+    let mut strokes: Vec<Stroke> = fold.strokes().cloned().collect();
+    strokes.sort_by_key(|stroke| stroke.z);
+    strokes
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn a_snapshot_anywhere_and_the_log_after_it_are_the_whole_log(
+        seed: u64,
+        ticks in 1_usize..80,
+        cut: prop::sample::Index,
+    ) {
+        let (mut live, _) = run_for(ticks, seed);
+        let records = || live.log.iter().map(|record| record.bytes.clone());
+        let whole = Fold::new(None, records()).expect("own records");
+        let cut = cut.index(live.log.len() + 1);
+        let before = Fold::new(None, records().take(cut)).expect("own records");
+        let mut room = Room::recover(CONFIG, None, records().take(cut)).expect("own records");
+        let snapshot = before.snapshot();
+        prop_assert_eq!(&room.snapshot(), &snapshot);
+        let read = Fold::new(Some((before.position(), snapshot.clone())), []).expect("own snapshot");
+        prop_assert_eq!(strokes(&read), strokes(&before));
+
+        let continued = Fold::new(Some((before.position(), snapshot)), records().skip(cut))
+            .expect("own snapshot");
+        prop_assert_eq!(strokes(&continued), strokes(&whole));
+        prop_assert_eq!(continued.digest(), live.room.digest());
+        prop_assert_eq!(continued.tick(), whole.tick());
+        prop_assert_eq!(continued.snapshot(), live.room.snapshot());
+        let told: Vec<Stroke> = live.room.strokes().into_iter().cloned().collect();
+        prop_assert_eq!(strokes(&whole), told);
+    }
+}
+
+#[test]
+fn ticks_go_on_where_they_were_through_every_load() {
+    let (mut live, _) = run_for(20, 61);
+    let last = Fold::new(None, live.log.iter().map(|record| record.bytes.clone()))
+        .expect("own records")
+        .tick();
+    let from_log = Room::recover(
+        CONFIG,
+        None,
+        live.log.iter().map(|record| record.bytes.clone()),
+    );
+    let from_snapshot = Room::recover(
+        CONFIG,
+        Some((live.room.position(), live.room.snapshot())),
+        [],
+    );
+    for room in [from_log, from_snapshot] {
+        let mut stage = Stage::with_room(room.expect("own board"));
+        assert_eq!(stage.room.tick(), last);
+        let output = stage.step([]);
+        assert!(output.tick > last);
+    }
 }
 
 #[test]

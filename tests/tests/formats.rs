@@ -1,8 +1,9 @@
 //! What was written once can be read forever, and the wire changes only on purpose.
 //!
 //! `golden/wire-2.txt` has a line a message: its name and its bytes. It changes only together with
-//! `limits::PROTOCOL_VERSION`. `golden/record-1.txt` and `golden/snapshot-1.txt` are what version 1 stored: they must
-//! open forever, so a new version adds files and never changes these.
+//! `limits::PROTOCOL_VERSION`. `golden/record-1.txt` and `golden/snapshot-1.txt` are what version 1 stored,
+//! `golden/snapshot-2.txt` what version 2 does: they must open forever, so a new version adds files and never changes
+//! these.
 
 use std::fs;
 use std::path::PathBuf;
@@ -370,9 +371,24 @@ fn a_snapshot_of_version_1_opens_forever() {
         (room.digest(), room.stroke_count()),
         (stage().room.digest(), 3)
     );
+}
+
+#[test]
+fn a_snapshot_of_version_2_opens_forever() {
+    let (path, text) = golden("snapshot-2.txt");
+    let mut stage = stage();
+    let written = hex(&stage.room.snapshot());
+    if text.is_empty() {
+        fs::write(path, written.clone() + "\n").expect("it can be written");
+        panic!("a new golden file was written: look at it and commit it");
+    }
+    let bytes = unhex(&text);
+    let mut room = Room::recover(CONFIG, Some((Position(9), bytes)), []).expect("version 2");
+    assert_eq!(room.tick(), Tick(1));
+    assert_eq!(room.strokes(), stage.room.strokes());
     assert_eq!(
-        hex(&stage().room.snapshot()),
-        hex(&bytes),
+        written,
+        text.trim(),
         "the format has changed: give it a new version, keep reading this one"
     );
 }
