@@ -11,10 +11,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use chalkboard_shared::reason::DisconnectReason;
 use chalkboard_shared::wire::Hello;
 use chalkboard_shared::{ActorId, BoardId, Position, Rights, Secret, SessionId};
-use chalkboard_simulation::{Room, RoomConfig};
 use tokio::sync::{OnceCell, Semaphore, oneshot};
 
 use crate::access;
+use crate::loading::{self, LoadError, Loaded};
 use crate::outlet::Outlet;
 use crate::room_door::{Guest, Inspection, Message, RoomDoor};
 use crate::room_thread::{HostedRoom, RoomThread, Wake};
@@ -418,7 +418,7 @@ impl Boards {
         let _place = self.loads.acquire().await.map_err(|_| storage)?;
         let (log, tick_us, board) = (self.log.clone(), self.tick_us, record.id);
         let loaded = tokio::task::spawn_blocking(move || load_room(&log, board, tick_us)).await;
-        let (room, snapshot_at) = match loaded {
+        let Loaded { room, snapshot_at } = match loaded {
             Ok(Ok(loaded)) => loaded,
             Ok(Err(error)) => {
                 self.counters.recoveries_failed.increment();
@@ -456,39 +456,11 @@ impl Boards {
     }
 }
 
-/// Why a room was not loaded.
-#[derive(Debug, thiserror::Error)]
-enum LoadError {
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-    #[error(
-        "neither its snapshots nor its log can be read ({0}); stop the server and restore the data folder from a backup"
-    )]
-    Unreadable(String),
-}
-
-/// Reads a board and makes its room: from the newest snapshot that can be read and the log after it. Blocks.
-fn load_room(log: &LogHandle, board: BoardId, tick_us: u32) -> Result<(Room, Position), LoadError> {
+/// Reads a board and makes its room. Blocks.
+fn load_room(log: &LogHandle, board: BoardId, tick_us: u32) -> Result<Loaded, LoadError> {
     // First the epoch: when it is counted, what a former room of the board has written last is committed.
-    let config = RoomConfig {
-        epoch: log.open_epoch(board)?.epoch,
-        tick_us,
-    };
-    let mut stored = log.load(board)?;
-    loop {
-        let snapshot_at = stored.snapshot.as_ref().map(|(position, _)| *position);
-        let records = stored.tail.into_iter().map(|batch| batch.record);
-        match Room::recover(config, stored.snapshot, records) {
-            Ok(room) => return Ok((room, snapshot_at.unwrap_or_default())),
-            Err(error) => {
-                let Some(position) = snapshot_at else {
-                    return Err(LoadError::Unreadable(error.to_string()));
-                };
-                tracing::warn!(board = %ShortBoard(board), position = position.0, %error, "a snapshot can't be used; the one before it is tried, with a longer log");
-                stored = log.load_before(board, position)?;
-            }
-        }
-    }
+    let opened = log.open_epoch(board)?;
+    loading::load(log, board, tick_us, opened)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@
 //! - Connections: `shard` (QUIC) and `http` accept them, `transport` carries frames, `session` makes them
 //!   messages. `tls` and `certificate`, [`origin`], `access` and `token_bucket` say who may.
 //! - Measuring: `bench` fills the board of the standard load.
-//! - Rooms: `boards` loads them, `room_thread` steps them, [`storage`] keeps them.
+//! - Rooms: `boards` has them loaded ([`loading`]), `room_thread` steps them, [`storage`] keeps them.
 
 mod access;
 mod assets;
@@ -18,6 +18,7 @@ mod certificate;
 pub mod command;
 pub mod config;
 mod http;
+pub mod loading;
 pub mod origin;
 mod outbox;
 mod outlet;

@@ -5,7 +5,7 @@
 //! its words are boards, positions and bytes. Positions are its to keep in order.
 //!
 //! - [`data_folder`]: who may use the folder, and whether it can be used at all.
-//! - [`repo`]: the [`Repository`] and its two kinds, [`repo::Sqlite`] and [`repo::Memory`].
+//! - [`repo`]: the [`Repository`] and its kinds: [`repo::Sqlite`], [`repo::Memory`], and [`repo::simulated`] for tests.
 //! - [`log_writer`]: group commit off the tick; what rooms and the HTTP side hold is its [`LogHandle`].
 //!
 //! From start to stop: `DataFolder::open`, `Sqlite::open`, `LogWriter::start`, ..., `LogWriter::stop`.
@@ -15,7 +15,9 @@ pub mod log_writer;
 pub mod repo;
 
 pub use data_folder::{DataFolder, DataFolderError};
-pub use log_writer::{LogCounts, LogHandle, LogLimits, LogWriter, Refusal, StopError, Trouble};
+pub use log_writer::{
+    Answer, LogCounts, LogHandle, LogLimits, LogWriter, Refusal, StopError, Trouble, Turn, Writing,
+};
 pub use repo::{
     Author, BoardRecord, FormatError, LogBatch, Opened, Reader, Repository, StorageError,
     StoredBoard,

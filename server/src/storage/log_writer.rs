@@ -6,7 +6,8 @@
 //! rooms or sessions: they give it two functions to call.
 //!
 //! What can't be written is kept, in order, and tried again until it can be; the queue's bound is then the rooms'
-//! backpressure. Neighbours: `handle` the callers' side, `writing` the thread's, `counts` what metrics show.
+//! backpressure. Neighbours: `handle` the callers' side, `writing` what is done in a turn, `writer_thread` what waits
+//! between turns, `counts` what metrics show.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,16 +23,18 @@ use super::repo::{Author, BoardRecord, LogBatch, Opened, Repository, StorageErro
 
 mod counts;
 mod handle;
+mod writer_thread;
 mod writing;
 
 #[cfg(test)]
 mod tests;
 
 pub use counts::LogCounts;
-pub use handle::{LogHandle, Refusal};
+pub use handle::{Answer, LogHandle, Refusal};
+pub use writing::{Turn, Writing};
 
 use handle::Shared;
-use writing::Writing;
+use writer_thread::WriterThread;
 
 /// Bounds of a log writer. The defaults are for one machine with a disk of its own; tests choose smaller ones.
 #[derive(Debug, Clone)]
@@ -118,28 +121,18 @@ impl LogWriter {
         on_durable: impl Fn(BoardId, Position) + Send + 'static,
         on_trouble: impl Fn(Trouble) + Send + 'static,
     ) -> Result<Self, StorageError> {
-        let reader = repository.reader()?;
-        let (sender, requests) = bounded(limits.queue_requests);
+        let (writing, handle) = Writing::new(limits, repository, on_durable, on_trouble)?;
         let (stop, stops) = bounded(1);
-        let shared = Arc::new(Shared::new(limits, reader));
-        let writing = Writing::new(
-            repository,
-            shared.clone(),
-            requests,
-            stops,
-            on_durable,
-            on_trouble,
-        );
-        let watched = shared.clone();
+        let watched = writing.shared.clone();
         let thread = thread::Builder::new()
             .name("log-writer".to_owned())
             .spawn(move || {
                 let _told = DeathTold(watched);
-                writing.run()
+                WriterThread::new(writing, stops).run()
             })
             .map_err(StorageError::NoThread)?;
         Ok(Self {
-            handle: LogHandle::new(sender, shared),
+            handle,
             stop,
             thread: Some(thread),
         })

@@ -1,14 +1,15 @@
 //! The repository: what a store of boards must be able to do, whatever keeps the bytes.
 //!
 //! Owns the vocabulary (records, batches, errors) and the rules of order; [`Sqlite`] keeps them on disk, [`Memory`] for
-//! tests and throw-away servers, and one set of conformance tests holds both to them. It knows no threads: the
-//! [`log writer`](super::log_writer) decides when what is written.
+//! tests and throw-away servers, [`simulated`] keeps them on a disk that forgets, and one set of conformance tests holds
+//! all to them. It knows no threads: the [`log writer`](super::log_writer) decides when what is written.
 
 use bytes::Bytes;
 use chalkboard_shared::id::{ActorId, BoardId, EpochStart, Position};
 
 mod memory;
 mod schema;
+pub mod simulated;
 mod sqlite;
 
 #[cfg(test)]

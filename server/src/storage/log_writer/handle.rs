@@ -5,10 +5,13 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use chalkboard_shared::id::{BoardId, Position};
-use crossbeam_channel::{RecvTimeoutError, SendTimeoutError, Sender, TrySendError, bounded};
+use crossbeam_channel::{
+    Receiver, RecvTimeoutError, SendTimeoutError, Sender, TryRecvError, TrySendError, bounded,
+};
 
 use super::counts::{Counters, LogCounts};
 use super::{LogLimits, Request};
@@ -21,6 +24,29 @@ use crate::storage::repo::{
 pub struct LogHandle {
     sender: Sender<Request>,
     shared: Arc<Shared>,
+}
+
+/// What was asked of the writer, and may not have been answered yet.
+#[derive(Debug)]
+pub struct Answer<T>(Receiver<Result<T, StorageError>>);
+
+impl<T> Answer<T> {
+    /// The answer, once, if it has come.
+    pub fn poll(&self) -> Option<Result<T, StorageError>> {
+        match self.0.try_recv() {
+            Ok(answer) => Some(answer),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => Some(Err(StorageError::Stopped)),
+        }
+    }
+
+    fn wait(&self, wait: Duration) -> Result<T, StorageError> {
+        match self.0.recv_timeout(wait) {
+            Ok(answer) => answer,
+            Err(RecvTimeoutError::Timeout) => Err(StorageError::NoAnswer),
+            Err(RecvTimeoutError::Disconnected) => Err(StorageError::Stopped),
+        }
+    }
 }
 
 /// Why the queue did not take something; gives it back.
@@ -210,6 +236,15 @@ impl LogHandle {
         self.ask(|answer| Request::OpenEpoch { board, answer })
     }
 
+    /// [`LogHandle::open_epoch`], but for those who must not wait: [`StorageError::NoAnswer`] where the queue is full.
+    pub fn begin_open_epoch(&self, board: BoardId) -> Result<Answer<Opened>, StorageError> {
+        self.check_writing()?;
+        self.begin(
+            |answer| Request::OpenEpoch { board, answer },
+            Duration::ZERO,
+        )
+    }
+
     /// Returns when everything that was queued before is durable and has been reported so. [`StorageError::NoAnswer`]
     /// where that takes longer than [`LogLimits::answer_wait`]; it still happens then, only later.
     pub fn flush(&self) -> Result<(), StorageError> {
@@ -303,22 +338,24 @@ impl LogHandle {
         &self,
         request: impl FnOnce(Sender<Result<T, StorageError>>) -> Request,
     ) -> Result<T, StorageError> {
+        let wait = self.shared.limits.answer_wait;
+        self.begin(request, wait)?.wait(wait)
+    }
+
+    /// Puts a question into the queue, waiting so long for a place in it.
+    fn begin<T>(
+        &self,
+        request: impl FnOnce(Sender<Result<T, StorageError>>) -> Request,
+        wait: Duration,
+    ) -> Result<Answer<T>, StorageError> {
         if self.shared.stopped.load(Ordering::SeqCst) {
             return Err(StorageError::Stopped);
         }
         let (answer, answers) = bounded(1);
-        match self
-            .sender
-            .send_timeout(request(answer), self.shared.limits.answer_wait)
-        {
-            Ok(()) => {}
-            Err(SendTimeoutError::Timeout(_)) => return Err(StorageError::NoAnswer),
-            Err(SendTimeoutError::Disconnected(_)) => return Err(StorageError::Stopped),
-        }
-        match answers.recv_timeout(self.shared.limits.answer_wait) {
-            Ok(answer) => answer,
-            Err(RecvTimeoutError::Timeout) => Err(StorageError::NoAnswer),
-            Err(RecvTimeoutError::Disconnected) => Err(StorageError::Stopped),
+        match self.sender.send_timeout(request(answer), wait) {
+            Ok(()) => Ok(Answer(answers)),
+            Err(SendTimeoutError::Timeout(_)) => Err(StorageError::NoAnswer),
+            Err(SendTimeoutError::Disconnected(_)) => Err(StorageError::Stopped),
         }
     }
 }

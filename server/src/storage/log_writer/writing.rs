@@ -1,7 +1,11 @@
-//! The thread's side of the log writer: take what waits, commit it as one, tell who waits for it.
+//! What the log writer does, turn by turn: take what waits, commit it as one, tell who waits for it.
 //!
 //! Owns the order (that of the queue, always), the grouping, and what happens when the store fails. A batch leaves here
-//! in one of three ways: durable, refused with [`Trouble::BoardRefused`], or named by [`StopError::Unsaved`].
+//! in one of three ways: durable, refused with [`Trouble::BoardRefused`], or named by [`StopError::Unsaved`]. It waits
+//! for nothing: whoever steps it waits between turns, in the server the `writer_thread`, in the tests' simulation
+//! virtual time.
+//!
+//! [`StopError::Unsaved`]: super::StopError::Unsaved
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,199 +13,211 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use chalkboard_shared::id::{ActorId, BoardId, Position};
-use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError, select};
+use crossbeam_channel::{Receiver, bounded};
 
 use super::handle::Shared;
-use super::{Request, StopError, Trouble, bytes_of_authors};
+use super::{LogHandle, LogLimits, Request, Trouble, bytes_of_authors};
 use crate::storage::repo::{Author, LogBatch, Repository, StorageError};
 
-/// Attempts to write that are made after the stop was asked for.
-const STOP_ATTEMPTS: u32 = 3;
+/// What came of a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// Something was done; there may be more to do.
+    Done,
+    /// Nothing waits.
+    Idle,
+    /// The store failed, and what it was given is kept. The next turn tries again: take it after this pause.
+    Failed(Duration),
+}
 
-/// How long a stopping thread waits at a time for a request that was let in and is not in the queue yet: between those
-/// two a caller only takes a few instructions.
-const STRAGGLER_WAIT: Duration = Duration::from_millis(1);
-
-pub(super) struct Writing<R, D, T> {
+/// The log writer without its thread: does one thing a [`Writing::turn`], and never waits but for the store.
+pub struct Writing<R, D, T> {
     repository: R,
-    shared: Arc<Shared>,
-    requests: Receiver<Request>,
-    stops: Receiver<()>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) requests: Receiver<Request>,
     on_durable: D,
     on_trouble: T,
+    /// What is to be committed as one; kept from turn to turn while the store fails.
+    group: Vec<LogBatch>,
+    /// The first request behind the group, that could not be part of it.
+    after: Option<Request>,
     /// Authors that were taken out of the queue and are written behind the group in progress, each once.
     authors: BTreeMap<BoardId, BTreeMap<ActorId, Author>>,
-    stopping: bool,
+    /// What the last attempt failed with, while the store fails.
+    cause: Option<StorageError>,
+    backoff: Duration,
+}
+
+impl<R, D, T> std::fmt::Debug for Writing<R, D, T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Writing")
+            .field("group", &self.group.len())
+            .field("cause", &self.cause)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<R: Repository, D: Fn(BoardId, Position), T: Fn(Trouble)> Writing<R, D, T> {
-    pub(super) fn new(
+    /// A writer that its caller steps, and the handle that gives it work. The two functions are as in
+    /// [`LogWriter::start`](super::LogWriter::start). What the handle waits for never comes while nobody takes turns:
+    /// use [`LogHandle::begin_open_epoch`] and what never blocks.
+    ///
+    /// # Errors
+    /// The store gives no reader.
+    pub fn new(
+        limits: LogLimits,
         repository: R,
-        shared: Arc<Shared>,
-        requests: Receiver<Request>,
-        stops: Receiver<()>,
         on_durable: D,
         on_trouble: T,
-    ) -> Self {
-        Self {
+    ) -> Result<(Self, LogHandle), StorageError> {
+        let reader = repository.reader()?;
+        let (sender, requests) = bounded(limits.queue_requests);
+        let backoff = limits.backoff_min;
+        let shared = Arc::new(Shared::new(limits, reader));
+        let handle = LogHandle::new(sender, shared.clone());
+        let writing = Self {
             repository,
             shared,
             requests,
-            stops,
             on_durable,
             on_trouble,
+            group: Vec::new(),
+            after: None,
             authors: BTreeMap::new(),
-            stopping: false,
-        }
+            cause: None,
+            backoff,
+        };
+        Ok((writing, handle))
     }
 
-    pub(super) fn run(mut self) -> Result<(), StopError> {
-        // The first request behind a group that could not be part of it.
-        let mut after = None;
-        while let Some(request) = after.take().or_else(|| self.next()) {
-            match request {
-                Request::Append(batch) => {
-                    let mut group = vec![batch];
-                    after = self.gather(&mut group);
-                    if let Err(cause) = self.commit(&mut group) {
-                        return Err(self.give_up(group, after, cause));
-                    }
-                    self.put_authors();
-                }
-                Request::Authors { board, authors } => {
-                    self.note_authors(board, authors);
-                    let mut group = Vec::new();
-                    after = self.gather(&mut group);
-                    if let Err(cause) = self.commit(&mut group) {
-                        return Err(self.give_up(group, after, cause));
-                    }
-                    self.put_authors();
-                }
-                Request::Snapshot {
-                    board,
-                    position,
-                    snapshot,
-                } => self.put_snapshot(board, position, snapshot),
-                // Whoever asked may have stopped waiting.
-                Request::CreateBoard { record, answer } => {
-                    let _ = answer.send(self.repository.create_board(&record));
-                }
-                Request::OpenEpoch { board, answer } => {
-                    let _ = answer.send(self.repository.open_epoch(board));
-                }
-                Request::Flush { answer } => {
-                    let _ = answer.send(Ok(()));
-                }
+    /// Does the next thing: one commit at the most, or one attempt at it.
+    pub fn turn(&mut self) -> Turn {
+        if !self.group.is_empty() {
+            return self.attempt();
+        }
+        let waiting = self.after.take().or_else(|| self.requests.try_recv().ok());
+        let Some(request) = waiting else {
+            return Turn::Idle;
+        };
+        match request {
+            Request::Append(batch) => {
+                self.group.push(batch);
+                self.after = self.gather();
+                return self.attempt();
+            }
+            Request::Authors { board, authors } => {
+                self.note_authors(board, authors);
+                self.after = self.gather();
+                return self.attempt();
+            }
+            Request::Snapshot {
+                board,
+                position,
+                snapshot,
+            } => self.put_snapshot(board, position, snapshot),
+            // Whoever asked may have stopped waiting.
+            Request::CreateBoard { record, answer } => {
+                let _ = answer.send(self.repository.create_board(&record));
+            }
+            Request::OpenEpoch { board, answer } => {
+                let _ = answer.send(self.repository.open_epoch(board));
+            }
+            Request::Flush { answer } => {
+                let _ = answer.send(Ok(()));
             }
         }
+        Turn::Done
+    }
+
+    /// Gives it a request that was taken out of its queue, when it was idle.
+    pub(super) fn take_up(&mut self, request: Request) {
+        debug_assert!(self.after.is_none(), "it was idle");
+        self.after = Some(request);
+    }
+
+    /// Everything is written: puts it into one file.
+    pub(super) fn checkpoint(&mut self) {
         if let Err(error) = self.repository.checkpoint() {
             tracing::warn!(%error, "all is saved, but the write-ahead log stays beside the database; keep both files");
-        }
-        Ok(())
-    }
-
-    /// The next request; `None` when the thread is to stop and every request that was let in has been taken.
-    fn next(&mut self) -> Option<Request> {
-        if !self.stopping {
-            let (requests, stops) = (&self.requests, &self.stops);
-            select! {
-                recv(requests) -> request => if let Ok(request) = request { return Some(request) },
-                recv(stops) -> _ => {}
-            }
-            self.stopping = true;
-        }
-        loop {
-            match self.requests.recv_timeout(STRAGGLER_WAIT) {
-                Ok(request) => return Some(request),
-                Err(RecvTimeoutError::Disconnected) => return None,
-                Err(RecvTimeoutError::Timeout) if self.shared.queued() == 0 => return None,
-                Err(RecvTimeoutError::Timeout) => {}
-            }
         }
     }
 
     /// Adds the batches that wait to the group, up to its bounds or to the first other request, which it returns.
     /// Authors make no end: many come at once, and must not cost the batches between them a commit each.
-    fn gather(&mut self, group: &mut Vec<LogBatch>) -> Option<Request> {
+    fn gather(&mut self) -> Option<Request> {
         let limits = &self.shared.limits;
         let (batches_max, bytes_max) = (limits.group_batches, limits.group_bytes);
-        let mut bytes = bytes_of(group);
-        let mut taken = group.len();
+        let mut bytes = bytes_of(&self.group);
+        let mut taken = self.group.len();
         while taken < batches_max && bytes < bytes_max {
             taken += 1;
-            match self.requests.try_recv() {
-                Ok(Request::Authors { board, authors }) => self.note_authors(board, authors),
-                Ok(Request::Append(batch)) => {
+            match self.requests.try_recv().ok()? {
+                Request::Authors { board, authors } => self.note_authors(board, authors),
+                Request::Append(batch) => {
                     bytes += batch.record.len();
-                    group.push(batch);
+                    self.group.push(batch);
                 }
-                Ok(other) => return Some(other),
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+                other => return Some(other),
             }
         }
         None
     }
 
-    /// Makes the group durable and reports it, however often that must be tried. An error only when stopping; the
-    /// group then holds what was not written.
-    fn commit(&mut self, group: &mut Vec<LogBatch>) -> Result<(), StorageError> {
-        let mut backoff = self.shared.limits.backoff_min;
-        let mut attempts_left = STOP_ATTEMPTS;
-        let mut failing = false;
-        while !group.is_empty() {
+    /// Tries to make the group durable, and reports it then.
+    fn attempt(&mut self) -> Turn {
+        while !self.group.is_empty() {
             let begun = Instant::now();
-            let Err(error) = self.repository.append(group) else {
-                if failing {
-                    self.recovered();
-                }
-                self.durable(group, begun.elapsed());
-                return Ok(());
+            let Err(error) = self.repository.append(&self.group) else {
+                self.recovered();
+                self.durable(begun.elapsed());
+                break;
             };
-            if self.refuse(group, &error) {
+            if self.refuse(&error) {
                 continue;
             }
             self.shared.counters.failed();
-            self.failing(&error, failing);
-            failing = true;
-            if self.stopping {
-                attempts_left -= 1;
-                if attempts_left == 0 {
-                    return Err(error);
-                }
-            }
-            self.pause(backoff);
-            backoff = (backoff * 2).min(self.shared.limits.backoff_max);
+            self.failing(error);
+            let pause = self.backoff;
+            self.backoff = (pause * 2).min(self.shared.limits.backoff_max);
+            return Turn::Failed(pause);
         }
-        if failing {
-            self.recovered();
-        }
-        Ok(())
+        self.recovered();
+        self.put_authors();
+        Turn::Done
     }
 
-    fn durable(&self, group: &mut Vec<LogBatch>, took: Duration) {
-        let bytes = bytes_of(group);
-        self.shared.counters.committed(group.len(), bytes, took);
-        let ends: BTreeMap<_, _> = group
+    fn durable(&mut self, took: Duration) {
+        let bytes = bytes_of(&self.group);
+        self.shared
+            .counters
+            .committed(self.group.len(), bytes, took);
+        self.tell_durable();
+        self.shared.free(self.group.len(), bytes);
+        self.group.clear();
+    }
+
+    fn tell_durable(&self) {
+        let ends: BTreeMap<_, _> = self
+            .group
             .iter()
             .map(|batch| (batch.board, batch.last))
             .collect();
         for (board, position) in ends {
             (self.on_durable)(board, position);
         }
-        self.shared.free(group.len(), bytes);
-        group.clear();
     }
 
     /// Takes out of the group what the store will never take, if that is what the error says: a board whose batches
     /// don't continue its log must not keep all others from being saved.
-    fn refuse(&self, group: &mut Vec<LogBatch>, error: &StorageError) -> bool {
+    fn refuse(&mut self, error: &StorageError) -> bool {
         let (from, board) = match *error {
             StorageError::OutOfOrder { index, board, .. } => (index, board),
             StorageError::UnknownBoard { board } => (0, board),
             _ => return false,
         };
         let mut index = 0;
-        let refused: Vec<_> = group
+        let refused: Vec<_> = self
+            .group
             .extract_if(.., |batch| {
                 index += 1;
                 index > from && batch.board == board
@@ -220,27 +236,22 @@ impl<R: Repository, D: Fn(BoardId, Position), T: Fn(Trouble)> Writing<R, D, T> {
         true
     }
 
-    fn failing(&self, error: &StorageError, known: bool) {
+    fn failing(&mut self, error: StorageError) {
         let message = error.to_string();
         self.shared.set_failing(Some(message.clone()));
-        if !known {
+        if self.cause.is_none() {
             tracing::error!(%error, "changes can't be saved; they are kept and tried again until they can");
             (self.on_trouble)(Trouble::Failing { message });
         }
+        self.cause = Some(error);
     }
 
-    fn recovered(&self) {
-        self.shared.set_failing(None);
-        tracing::info!("changes are saved again");
-        (self.on_trouble)(Trouble::Recovered);
-    }
-
-    /// Waits before the next attempt; a stop ends the first such wait early.
-    fn pause(&mut self, pause: Duration) {
-        if self.stopping {
-            std::thread::sleep(pause);
-        } else if self.stops.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
-            self.stopping = true;
+    fn recovered(&mut self) {
+        if self.cause.take().is_some() {
+            self.backoff = self.shared.limits.backoff_min;
+            self.shared.set_failing(None);
+            tracing::info!("changes are saved again");
+            (self.on_trouble)(Trouble::Recovered);
         }
     }
 
@@ -271,25 +282,20 @@ impl<R: Repository, D: Fn(BoardId, Position), T: Fn(Trouble)> Writing<R, D, T> {
         }
     }
 
-    /// Empties the queue and names everything in it that is not saved.
-    fn give_up(
-        mut self,
-        group: Vec<LogBatch>,
-        after: Option<Request>,
-        cause: StorageError,
-    ) -> StopError {
-        let mut unsaved = BTreeMap::new();
-        self.abandon(&mut unsaved, group);
-        if let Some(request) = after {
-            self.abandon_request(&mut unsaved, request);
+    /// Forgets what is in progress and names what of it is not saved; answers what the last attempt failed with.
+    pub(super) fn give_up(
+        &mut self,
+        unsaved: &mut BTreeMap<BoardId, (Position, Position)>,
+    ) -> Option<StorageError> {
+        let group = std::mem::take(&mut self.group);
+        self.abandon(unsaved, group);
+        if let Some(request) = self.after.take() {
+            self.abandon_request(unsaved, request);
         }
-        while let Some(request) = self.next() {
-            self.abandon_request(&mut unsaved, request);
-        }
-        StopError::Unsaved { unsaved, cause }
+        self.cause.take()
     }
 
-    fn abandon_request(
+    pub(super) fn abandon_request(
         &self,
         unsaved: &mut BTreeMap<BoardId, (Position, Position)>,
         request: Request,

@@ -5,6 +5,7 @@ use std::path::Path;
 use bytes::Bytes;
 use chalkboard_shared::id::{BoardId, Position};
 
+use super::simulated::{Simulated, SimulatedDisk};
 use super::*;
 use crate::storage::DataFolder;
 
@@ -43,7 +44,13 @@ fn open(path: &Path) -> Sqlite {
 /// Runs a check on each kind of repository, with the boards A and B in it.
 fn each(check: impl Fn(&mut dyn Repository)) {
     let root = tempfile::tempdir().expect("a temporary folder");
-    let kinds: [Box<dyn Repository>; 2] = [Box::new(Memory::new()), Box::new(open(root.path()))];
+    let disk = SimulatedDisk::new(1);
+    let simulated = Simulated::open(&disk).expect("an empty disk");
+    let kinds: [Box<dyn Repository>; 3] = [
+        Box::new(Memory::new()),
+        Box::new(open(root.path())),
+        Box::new(simulated),
+    ];
     for mut repository in kinds {
         repository.create_board(&record(A)).expect("A is new");
         repository.create_board(&record(B)).expect("B is new");

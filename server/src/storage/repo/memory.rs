@@ -57,6 +57,12 @@ impl Memory {
         Self::default()
     }
 
+    /// Takes over what another store holds; readers of this one see it.
+    pub(super) fn replace_by(&self, other: Self) {
+        let boards = std::mem::take(&mut *other.lock());
+        *self.lock() = boards;
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<BoardId, Board>> {
         // Every change below is made after all of its checks, so a panic elsewhere can't leave half of one.
         self.boards.lock().unwrap_or_else(PoisonError::into_inner)
