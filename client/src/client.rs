@@ -31,6 +31,7 @@ use crate::board::{Board, PendingOp};
 use crate::bridge::{Person, SaveState};
 use crate::cursors::Cursors;
 use crate::history::{History, Step};
+pub use crate::outbox::SavedOp;
 use crate::outbox::{Entry, Outbox, signed};
 use drawing::Live;
 use pace::{CursorPace, LinkPace, NamePace, ViewPace};
@@ -254,6 +255,7 @@ impl Client {
     /// Bytes that no server of this version sends: close the link.
     pub fn receive(&mut self, now_ms: f64, frame: Bytes) -> Result<(), DecodeError> {
         self.now_ms = now_ms;
+        self.outbox.heard(now_ms);
         if matches!(self.link, Link::Down | Link::Ended) {
             return Ok(());
         }
@@ -671,6 +673,12 @@ impl Client {
                 stamp,
             }));
         std::mem::take(&mut self.arrivals)
+    }
+
+    /// The ops that this client has learned to be saved since the last call, by its [`Client::actor`]: for those who
+    /// hold the server to it. The first call begins the account; the first 262,144 between two calls are kept.
+    pub fn take_saved(&mut self) -> Vec<SavedOp> {
+        self.outbox.take_saved()
     }
 
     /// The next event, if there is one.

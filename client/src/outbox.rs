@@ -21,6 +21,9 @@ pub(crate) const OPS_MAX: usize = 65_536;
 /// Points in all waiting ops: 10 hours of drawing at 120 samples a second, 50 MB.
 pub(crate) const POINTS_MAX: usize = 1 << 22;
 
+/// Saved ops that are kept for whoever keeps account of them, the first ones of many.
+const ACCOUNT_MAX: usize = 1 << 18;
+
 /// Bytes of one message's ops: half of what the server takes.
 const MESSAGE_BYTES_MAX: usize = CLIENT_FRAME_BYTES_MAX / 2;
 
@@ -53,6 +56,21 @@ pub(crate) struct Outbox {
     /// The log is synced up to here.
     durable: Position,
     points: usize,
+    /// What was told to be saved since it was asked for last; `None` unless somebody keeps account of it.
+    account: Option<Vec<SavedOp>>,
+    /// For the account: when the frame came that is being taken.
+    now_ms: f64,
+}
+
+/// An op that the room has accepted and told to be on its disk.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SavedOp {
+    /// Its number among this client's.
+    pub counter: u32,
+    /// It stands in the room's log at this position or before it.
+    pub through: Position,
+    /// When this client learned that it is saved, on the clock of its `now_ms`.
+    pub at_ms: f64,
 }
 
 impl Outbox {
@@ -65,7 +83,19 @@ impl Outbox {
             ever_sent: 0,
             durable: Position(0),
             points: 0,
+            account: None,
+            now_ms: 0.0,
         }
+    }
+
+    /// A frame has come.
+    pub(crate) const fn heard(&mut self, now_ms: f64) {
+        self.now_ms = now_ms;
+    }
+
+    /// What has left as saved since the last call; the first call only begins the account.
+    pub(crate) fn take_saved(&mut self) -> Vec<SavedOp> {
+        std::mem::take(self.account.get_or_insert_default())
     }
 
     /// Counter of the next op.
@@ -226,6 +256,16 @@ impl Outbox {
         {
             if let Some(entry) = self.entries.pop_front() {
                 self.points -= point_count(&entry.op);
+                if let Some(account) = &mut self.account
+                    && !entry.rejected
+                    && account.len() < ACCOUNT_MAX
+                {
+                    account.push(SavedOp {
+                        counter: self.first,
+                        through: entry.position,
+                        at_ms: self.now_ms,
+                    });
+                }
             }
             self.first += 1;
         }
@@ -387,6 +427,26 @@ mod tests {
         outbox.saved(Position(10));
         assert_eq!((outbox.unanswered_len(), outbox.unsaved_len()), (1, 0));
         assert!(outbox.answer(4, Position(11)).is_err());
+    }
+
+    #[test]
+    fn an_account_names_what_was_accepted_and_saved() {
+        let mut outbox = filled(4);
+        assert_eq!(outbox.take_saved(), []);
+        drain(&mut outbox);
+        outbox.answer(3, Position(10)).expect("was sent");
+        outbox.get_mut(2).expect("is there").rejected = true;
+        outbox.saved(Position(9));
+        assert_eq!(outbox.take_saved(), [], "answered is not saved");
+        outbox.heard(70.0);
+        outbox.saved(Position(10));
+        let saved = |counter| SavedOp {
+            counter,
+            through: Position(10),
+            at_ms: 70.0,
+        };
+        assert_eq!(outbox.take_saved(), [saved(1), saved(3)]);
+        assert_eq!(outbox.take_saved(), []);
     }
 
     #[test]

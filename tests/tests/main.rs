@@ -4,6 +4,7 @@ mod abuse;
 mod browsers;
 mod certificates;
 mod converging;
+mod crashing;
 mod determinism;
 mod drawing;
 mod formats;

@@ -49,6 +49,12 @@ impl Site {
         }
     }
 
+    /// Where its WebSocket is.
+    pub(crate) fn web_socket(&self) -> String {
+        let scheme = if self.is_tls { "wss" } else { "ws" };
+        format!("{scheme}://{}/api/v1/session", self.authority)
+    }
+
     /// Takes a board's link apart: `http://host:port/b/ID#SECRET`.
     pub(crate) fn parse_link(link: &str) -> Result<(Self, BoardLink)> {
         let expected = "expected a board's link for drawing, http://host:port/b/ID#SECRET";
@@ -82,6 +88,15 @@ pub(crate) struct SessionAddress {
     pub(crate) trust: Trust,
 }
 
+/// What a server says about a board.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Inspection {
+    /// Place of the last accepted op.
+    pub(crate) position: u64,
+    /// Digest of the whole board, 16 hexadecimal digits.
+    pub(crate) digest: String,
+}
+
 /// Asks a server, over one connection that is kept.
 #[derive(Debug)]
 pub(crate) struct Directory {
@@ -111,14 +126,14 @@ impl Directory {
             });
         }
         let path = format!("/api/v1/boards/{board}/connect");
-        let answer = self.ask(Method::GET, &path, "").await?;
+        let answer = self.ask(Method::GET, &path, None, "").await?;
         read_session(&answer).with_context(|| format!("no address of a session: {answer}"))
     }
 
     /// Makes a board.
     pub(crate) async fn create_board(&mut self) -> Result<BoardLink> {
         ensure!(!self.site.is_tls, "boards can be made over http only");
-        let answer = self.ask(Method::POST, "/api/v1/boards", "{}").await?;
+        let answer = self.ask(Method::POST, "/api/v1/boards", None, "{}").await?;
         let text = |key: &str| answer[key].as_str().unwrap_or_default().to_owned();
         Ok(BoardLink {
             board: text("id").parse().context("a new board's id")?,
@@ -128,10 +143,26 @@ impl Directory {
         })
     }
 
-    async fn ask(&mut self, method: Method, path: &str, body: &str) -> Result<Value> {
+    /// What the server says about a board.
+    pub(crate) async fn inspect(&mut self, link: BoardLink) -> Result<Inspection> {
+        let path = format!("/api/v1/boards/{}", link.board);
+        let answer = self.ask(Method::GET, &path, Some(link.secret), "").await?;
+        Ok(Inspection {
+            position: answer["position"].as_u64().context("a position")?,
+            digest: answer["digest"].as_str().context("a digest")?.to_owned(),
+        })
+    }
+
+    async fn ask(
+        &mut self,
+        method: Method,
+        path: &str,
+        bearer: Option<Secret>,
+        body: &str,
+    ) -> Result<Value> {
         // A connection that was kept may have been closed meanwhile: once more on a fresh one.
         if let Some(mut kept) = self.connection.take()
-            && let Ok(answer) = self.ask_on(&mut kept, &method, path, body).await
+            && let Ok(answer) = self.ask_on(&mut kept, &method, path, bearer, body).await
         {
             self.connection = Some(kept);
             return Ok(answer);
@@ -144,7 +175,7 @@ impl Directory {
             // Whoever asks on it hears of its end.
             let _ = connection.await;
         });
-        let answer = self.ask_on(&mut fresh, &method, path, body).await?;
+        let answer = self.ask_on(&mut fresh, &method, path, bearer, body).await?;
         self.connection = Some(fresh);
         Ok(answer)
     }
@@ -154,16 +185,21 @@ impl Directory {
         connection: &mut SendRequest<String>,
         method: &Method,
         path: &str,
+        bearer: Option<Secret>,
         body: &str,
     ) -> Result<Value> {
         connection.ready().await?;
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method.clone())
             .uri(path)
             .header("host", &self.site.authority)
-            .header("content-type", "application/json")
-            .body(body.to_owned())?;
-        let answer = connection.send_request(request).await?;
+            .header("content-type", "application/json");
+        if let Some(secret) = bearer {
+            request = request.header("authorization", format!("Bearer {secret}"));
+        }
+        let answer = connection
+            .send_request(request.body(body.to_owned())?)
+            .await?;
         let status = answer.status();
         let body = read_body(answer.into_body()).await?;
         ensure!(

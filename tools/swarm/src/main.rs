@@ -3,16 +3,18 @@
 //! - The load: [`spec`] says who does what, [`swarm`] runs it on a few threads, each client a [`player`]; [`schedule`]
 //!   and [`clock`] keep time, [`pen`] draws, [`address`] finds the server.
 //! - What comes of it: [`counts`] and [`sample`]; [`join`] times joins.
+//! - Durability: [`kills`] ends servers of its own in the middle of everything and looks for what they promised.
 //! - For harnesses: [`protocol`]. For people: [`scenario`] and its [`report`]. For the project: [`figures`], which start
 //!   an [`own_server`] and a [`load_process`] each.
 //!
-//! It knows a server only by what travels, and by what the system tells of its process.
+//! It knows a server only by what travels, and by what the system tells of its process; [`kills`] also reads its store.
 
 mod address;
 mod clock;
 mod counts;
 mod figures;
 mod join;
+mod kills;
 mod load_process;
 mod own_server;
 mod pen;
@@ -54,6 +56,8 @@ enum Command {
     Ops(ScenarioOptions),
     /// Strangers come one after another, and each waits for the board
     Join(ScenarioOptions),
+    /// Kill servers of our own while people draw, and look for everything that was shown as saved
+    Kills(kills::KillOptions),
     /// Measure the project's figures, a row each, against servers of its own
     Figures(figures::FigureOptions),
 }
@@ -73,6 +77,7 @@ fn run(command: Command) -> Result<()> {
         Command::Crowd(options) => scenario::run(Scenario::Crowd, &options),
         Command::Ops(options) => scenario::run(Scenario::Ops, &options),
         Command::Join(options) => scenario::run(Scenario::Join, &options),
+        Command::Kills(options) => kills::run(options),
         Command::Figures(options) => figures::run(options),
     }
 }

@@ -19,7 +19,7 @@ const STOP_WAIT: Duration = Duration::from_secs(25);
 /// Lines of its standard output that wait to be read; it writes three.
 const LINES_MAX: usize = 16;
 /// What the line with its address begins with.
-const ADDRESS: &str = "Chalkboard is ready: ";
+pub(crate) const ADDRESS: &str = "Chalkboard is ready: ";
 
 /// How to start it.
 #[derive(Debug, Clone, Default)]
