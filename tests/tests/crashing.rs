@@ -60,13 +60,13 @@ async fn kills_at_any_moment_lose_nothing_that_was_shown_as_saved() {
 #[tokio::test]
 async fn the_check_finds_what_is_lost() {
     for (sabotage, found) in [
-        // One byte of the last commit.
-        ("--cut-tail=1", "are lost"),
+        // The last commits.
+        ("--cut-tail=65536", "are lost"),
         ("--server=--ephemeral", "nothing of what was shown as saved"),
     ] {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let disk = folder.path().to_str().expect("a plain name");
-        let ended = kill(&["--rounds=4", "--disk", disk, sabotage]).await;
+        let ended = kill(&["--rounds=8", "--disk", disk, sabotage]).await;
         assert!(!ended.status.success(), "{sabotage} went unnoticed");
         let said = String::from_utf8_lossy(&ended.stderr);
         assert!(said.contains(found), "{sabotage}: {said}");

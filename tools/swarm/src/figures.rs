@@ -3,6 +3,7 @@
 //! Each starts a server of its own (`chalkboard serve --bench`) on one core and the load on the others, unless it says
 //! otherwise. A figure that is not reached says MISS; one that could not be shown says OPEN.
 
+mod durable;
 mod large;
 mod room;
 mod row;
@@ -23,6 +24,7 @@ use run::{Lengths, Run};
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct FigureOptions {
     /// Which; all if none is named: cpu bytes latency largest ops join join-million sessions idle rooms
+    /// saved restart resume kills
     names: Vec<String>,
     /// Seconds that each run is measured for
     #[arg(long, default_value_t = 10.0, value_name = "S")]
@@ -45,6 +47,12 @@ pub(crate) struct FigureOptions {
     /// Moves of a cursor a second where thousands share the machine with the server
     #[arg(long, default_value_t = 5.0)]
     crowd_hz: f64,
+    /// Seconds that people of the figure "resume" are cut off
+    #[arg(long, default_value_t = 60.0, value_name = "S")]
+    cut: f64,
+    /// Kills of the figure "kills"
+    #[arg(long, default_value_t = 100)]
+    kills: u32,
 }
 
 /// What figures are measured with.
@@ -59,7 +67,7 @@ struct Bench {
 type Figure = fn(&mut Bench) -> Result<Vec<Row>>;
 
 /// All figures.
-const FIGURES: [(&str, Figure); 10] = [
+const FIGURES: [(&str, Figure); 14] = [
     ("cpu", room::cpu),
     ("bytes", room::bytes),
     ("latency", room::latency),
@@ -70,6 +78,10 @@ const FIGURES: [(&str, Figure); 10] = [
     ("sessions", large::sessions),
     ("idle", large::idle),
     ("rooms", large::rooms),
+    ("saved", durable::saved),
+    ("restart", durable::restart),
+    ("resume", durable::resume),
+    ("kills", durable::kills),
 ];
 
 /// Measures and prints.
