@@ -18,6 +18,7 @@ use crate::loading::{self, LoadError, Loaded};
 use crate::outlet::Outlet;
 use crate::room_door::{Guest, Inspection, Message, RoomDoor};
 use crate::room_thread::{HostedRoom, RoomThread, Wake};
+use crate::snapshots::SnapshotThread;
 use crate::storage::{BoardRecord, LogHandle, StorageError, Trouble};
 use crate::telemetry::{Counters, ShortBoard};
 
@@ -123,6 +124,7 @@ pub(crate) struct Boards {
     next_thread: AtomicUsize,
     wakes: Vec<crossbeam_channel::Sender<Wake>>,
     threads: Mutex<Vec<RoomThread>>,
+    snapshots: Mutex<Option<SnapshotThread>>,
 }
 
 /// Why a board could not be reached.
@@ -202,8 +204,10 @@ impl Boards {
                 RoomThread::start(number, tick, index.clone(), log.clone(), counters.clone())
             })
             .collect::<Result<Vec<_>, _>>()?;
+        let snapshots = SnapshotThread::start(log.clone(), counters.clone())?;
         Ok(Self {
             index,
+            snapshots: Mutex::new(Some(snapshots)),
             log,
             counters,
             tick_us,
@@ -334,6 +338,16 @@ impl Boards {
         for thread in threads {
             thread.join();
         }
+        let snapshots = self.lock_snapshots().take();
+        if let Some(snapshots) = snapshots {
+            snapshots.stop();
+        }
+    }
+
+    fn lock_snapshots(&self) -> MutexGuard<'_, Option<SnapshotThread>> {
+        self.snapshots
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn authorize(
@@ -439,12 +453,18 @@ impl Boards {
         let thread = self.next_thread.fetch_add(1, Ordering::Relaxed) % self.wakes.len();
         let wakes = &self.wakes[thread];
         let (door, inbox) = RoomDoor::new(record.clone(), wakes.clone());
+        let snapshots = self
+            .lock_snapshots()
+            .as_ref()
+            .map(SnapshotThread::requests)
+            .ok_or(EntryError::Refused(DisconnectReason::Stopping))?;
         let hosted = HostedRoom::new(
             room,
             snapshot_at,
             door.clone(),
             inbox,
             self.log.clone(),
+            snapshots,
             self.counters.clone(),
         );
         wakes

@@ -29,6 +29,7 @@ mod secret_file;
 pub mod server;
 mod session;
 mod shard;
+mod snapshots;
 pub mod storage;
 mod telemetry;
 mod tls;

@@ -1,13 +1,15 @@
-//! Loading: what is stored of a board becomes its room.
+//! Loading: what is stored of a board becomes its room, or a board without one.
 //!
 //! From the newest snapshot that can be read and the log after it; where a snapshot is damaged, from the one before
-//! it, and at last from the log alone. It waits for nothing but reads, and knows neither doors nor threads: the
-//! server's `boards` calls it where blocking is allowed, the tests' simulation in virtual time.
+//! it, and at last from the log alone. What was made must be the board's very end. It waits for nothing but reads, and
+//! changes nothing: what can't be read is refused and left as it is. It knows neither doors nor threads: the server's
+//! `boards` calls it where blocking is allowed, the tests' simulation in virtual time.
 
+use bytes::Bytes;
 use chalkboard_shared::{BoardId, Position};
-use chalkboard_simulation::{Room, RoomConfig};
+use chalkboard_simulation::{Fold, RecoveryError, Room, RoomConfig};
 
-use crate::storage::{LogHandle, Opened, StorageError};
+use crate::storage::{LogBatch, LogHandle, Opened, Reader, StorageError, StoredBoard};
 use crate::telemetry::ShortBoard;
 
 /// A room that was loaded.
@@ -19,7 +21,7 @@ pub struct Loaded {
     pub snapshot_at: Position,
 }
 
-/// Why a room was not loaded.
+/// Why a board was not loaded. Nothing was changed by that.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The store did not give what it holds.
@@ -27,9 +29,31 @@ pub enum LoadError {
     Storage(#[from] StorageError),
     /// The store gave it, and it makes no board.
     #[error(
-        "neither its snapshots nor its log can be read ({0}); stop the server and restore the data folder from a backup"
+        "board {board} is damaged: {error}. Its log ends at position {end}; other boards go on. `chalkboard doctor` \
+         says what is left of it, and `chalkboard restore --board {board}` brings it back from a backup", end = end.0
     )]
-    Unreadable(String),
+    Damaged {
+        /// The board.
+        board: BoardId,
+        /// The end of its log.
+        end: Position,
+        /// What is wrong.
+        error: RecoveryError,
+    },
+    /// The records hold less than the log says.
+    #[error(
+        "board {board} is damaged: its log says that it ends at position {end}, but its records hold the ops through \
+         {found} only; other boards go on. `chalkboard doctor` says what is left of it, and `chalkboard restore --board \
+         {board}` brings it back from a backup", end = end.0, found = found.0
+    )]
+    Short {
+        /// The board.
+        board: BoardId,
+        /// The end of its log.
+        end: Position,
+        /// The last op that there is.
+        found: Position,
+    },
 }
 
 /// Reads a board and makes its room, which ticks every `tick_us` microseconds at first. Its load must have been
@@ -47,21 +71,95 @@ pub fn load(
         epoch: opened.epoch,
         tick_us,
     };
-    let mut stored = log.load(board)?;
+    let make = |snapshot, tail| Room::recover(config, snapshot, tail);
+    let (room, snapshot_at) = by_any_snapshot(log, board, make, Room::position)?;
+    Ok(Loaded { room, snapshot_at })
+}
+
+/// A board without a room, and the position of the snapshot that it was made from. Blocks.
+pub(crate) fn fold(
+    source: impl StoredBoards,
+    board: BoardId,
+) -> Result<(Fold, Position), LoadError> {
+    by_any_snapshot(source, board, Fold::new, Fold::position)
+}
+
+/// Where stored boards are read: the handle of a running writer, or a reader alone.
+pub(crate) trait StoredBoards {
+    fn load(&mut self, board: BoardId) -> Result<StoredBoard, StorageError>;
+    fn load_before(
+        &mut self,
+        board: BoardId,
+        position: Position,
+    ) -> Result<StoredBoard, StorageError>;
+    fn log(&mut self, board: BoardId, after: Position) -> Result<Vec<LogBatch>, StorageError>;
+}
+
+impl StoredBoards for &LogHandle {
+    fn log(&mut self, board: BoardId, after: Position) -> Result<Vec<LogBatch>, StorageError> {
+        LogHandle::log(self, board, after, 0)
+    }
+
+    fn load(&mut self, board: BoardId) -> Result<StoredBoard, StorageError> {
+        LogHandle::load(self, board)
+    }
+
+    fn load_before(
+        &mut self,
+        board: BoardId,
+        position: Position,
+    ) -> Result<StoredBoard, StorageError> {
+        LogHandle::load_before(self, board, position)
+    }
+}
+
+impl StoredBoards for &mut dyn Reader {
+    fn log(&mut self, board: BoardId, after: Position) -> Result<Vec<LogBatch>, StorageError> {
+        Reader::log(*self, board, after, 0)
+    }
+
+    fn load(&mut self, board: BoardId) -> Result<StoredBoard, StorageError> {
+        Reader::load(*self, board)
+    }
+
+    fn load_before(
+        &mut self,
+        board: BoardId,
+        position: Position,
+    ) -> Result<StoredBoard, StorageError> {
+        Reader::load_before(*self, board, position)
+    }
+}
+
+fn by_any_snapshot<T>(
+    mut source: impl StoredBoards,
+    board: BoardId,
+    make: impl Fn(Option<(Position, Bytes)>, std::vec::IntoIter<Bytes>) -> Result<T, RecoveryError>,
+    position: impl Fn(&T) -> Position,
+) -> Result<(T, Position), LoadError> {
+    let mut stored = source.load(board)?;
     loop {
+        let end = stored.end();
+        if stored.tail.is_empty() && end > Position(0) {
+            // The last record says at which tick: a snapshot of version 1 does not. What it holds is passed over.
+            stored.tail = source.log(board, Position(end.0 - 1))?;
+        }
         let snapshot_at = stored.snapshot.as_ref().map(|(position, _)| *position);
-        let records = stored.tail.into_iter().map(|batch| batch.record);
-        match Room::recover(config, stored.snapshot, records) {
-            Ok(room) => {
-                let snapshot_at = snapshot_at.unwrap_or_default();
-                return Ok(Loaded { room, snapshot_at });
+        let records: Vec<Bytes> = stored.tail.into_iter().map(|batch| batch.record).collect();
+        match make(stored.snapshot, records.into_iter()) {
+            Ok(made) if position(&made) == end => {
+                return Ok((made, snapshot_at.unwrap_or_default()));
+            }
+            Ok(made) => {
+                let found = position(&made);
+                return Err(LoadError::Short { board, end, found });
             }
             Err(error) => {
                 let Some(position) = snapshot_at else {
-                    return Err(LoadError::Unreadable(error.to_string()));
+                    return Err(LoadError::Damaged { board, end, error });
                 };
                 tracing::warn!(board = %ShortBoard(board), position = position.0, %error, "a snapshot can't be used; the one before it is tried, with a longer log");
-                stored = log.load_before(board, position)?;
+                stored = source.load_before(board, position)?;
             }
         }
     }

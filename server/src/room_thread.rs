@@ -291,7 +291,7 @@ impl Rooms {
         }
         for board in done {
             if let Some(scheduled) = self.rooms.get_mut(&board) {
-                guarded(&self.counters, board, || scheduled.room.snapshot());
+                scheduled.room.request_snapshot();
             }
             self.counters.rooms_unloaded.increment();
             tracing::debug!(board = %ShortBoard(board), "room unloaded");

@@ -16,6 +16,7 @@ use super::dispatch::Dispatch;
 use crate::outbox::PushError;
 use crate::outlet::Outlet;
 use crate::room_door::{Guest, Inbox, Inspection, Message, RoomDoor};
+use crate::snapshots::Snapshots;
 use crate::storage::{LogBatch, LogHandle, Refusal};
 use crate::telemetry::{Counters, ShortBoard};
 
@@ -25,7 +26,7 @@ const MESSAGES_PER_STEP_MAX: usize = 4096;
 const CURSORS_PER_STEP_MAX: usize = 16 * 1024;
 /// Ops between two snapshots, at the least: replaying them takes a few milliseconds.
 const SNAPSHOT_INTERVAL_OPS: u64 = 2000;
-/// Pause after a snapshot that the log had no room for.
+/// Pause after a snapshot that there was no place for.
 const SNAPSHOT_RETRY: Duration = Duration::from_secs(5);
 /// How long a room stays loaded with nobody in it: a reload of the page is not worth a load of the board.
 const EMPTY_MAX: Duration = Duration::from_secs(10);
@@ -36,6 +37,7 @@ pub(crate) struct HostedRoom {
     door: Arc<RoomDoor>,
     inbox: Inbox,
     log: LogHandle,
+    snapshots: Snapshots,
     counters: Arc<Counters>,
     sessions: HashMap<SessionId, Outlet>,
     dispatch: Dispatch,
@@ -71,6 +73,7 @@ impl HostedRoom {
         door: Arc<RoomDoor>,
         inbox: Inbox,
         log: LogHandle,
+        snapshots: Snapshots,
         counters: Arc<Counters>,
     ) -> Self {
         let now = Instant::now();
@@ -82,6 +85,7 @@ impl HostedRoom {
             door,
             inbox,
             log,
+            snapshots,
             counters,
             sessions: HashMap::new(),
             dispatch: Dispatch::default(),
@@ -262,15 +266,28 @@ impl HostedRoom {
     }
 
     fn snapshot_when_due(&mut self) {
-        // A large board takes long to write, so it is written more rarely: the cost per op stays the same.
+        // A large board takes long to fold, so that is done more rarely: the cost per op stays the same.
         let interval = SNAPSHOT_INTERVAL_OPS.max(self.room.stroke_count() as u64 / 2);
         let ops = self.room.position().0 - self.snapshot_at.0;
         if ops >= interval && Instant::now() >= self.snapshot_not_before {
-            self.snapshot();
+            self.request_snapshot();
         }
     }
 
-    /// Writes a snapshot if something has changed since the last. Only when nothing is held: it belongs behind the
+    /// Has a snapshot made of what is stored, if something has changed since the last.
+    pub(super) fn request_snapshot(&mut self) {
+        let position = self.room.position();
+        if position == self.snapshot_at {
+            return;
+        }
+        if self.snapshots.request(self.door.board()) {
+            self.snapshot_at = position;
+        } else {
+            self.snapshot_not_before = Instant::now() + SNAPSHOT_RETRY;
+        }
+    }
+
+    /// Writes a snapshot itself, which takes a tick of a large board's time: for a room that ends. Only when nothing is held: it belongs behind the
     /// record of its position.
     pub(super) fn snapshot(&mut self) {
         let position = self.room.position();

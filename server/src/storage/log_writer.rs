@@ -157,7 +157,7 @@ impl LogWriter {
         // Full or gone only where the thread knows already.
         let _ = self.stop.try_send(());
         let ended = thread.join().unwrap_or(Err(StopError::Died));
-        self.handle.close_reader();
+        self.handle.close_readers();
         ended
     }
 }

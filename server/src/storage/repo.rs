@@ -11,6 +11,7 @@ mod memory;
 mod schema;
 pub mod simulated;
 mod sqlite;
+mod thinning;
 
 #[cfg(test)]
 mod conformance;
@@ -149,7 +150,8 @@ pub trait Repository: Reader {
     fn append(&mut self, batches: &[LogBatch]) -> Result<(), StorageError>;
 
     /// Stores a snapshot that contains everything through `position`, which must be the end of a stored batch (or 0),
-    /// and forgets all but the board's newest two. A snapshot of the same position is replaced.
+    /// and forgets those that are kept no longer: the newest two stay, and of older ones as many as make every moment
+    /// of the board quick to reach. A snapshot of the same position is replaced.
     fn put_snapshot(
         &mut self,
         board: BoardId,
@@ -160,9 +162,6 @@ pub trait Repository: Reader {
     /// Tidies up before a clean close, so that one file holds everything. Losing this loses no data.
     fn checkpoint(&mut self) -> Result<(), StorageError>;
 }
-
-/// Snapshots that are kept of a board: the newest, and one to fall back to.
-const SNAPSHOTS_KEPT: usize = 2;
 
 /// Loads of a board whose beginnings are known. Who was away for longer gets the whole board.
 pub const EPOCHS_KEPT: usize = 64;

@@ -19,6 +19,9 @@ use crate::storage::repo::{
     Author, BoardRecord, LogBatch, Opened, RECORD_BYTES_MAX, Reader, StorageError, StoredBoard,
 };
 
+/// Reads of the store at once: a long one (a large board, a piece of its history) must not hold up the others.
+pub(super) const READERS: usize = 4;
+
 /// Gives work to the log writer and reads the store. Cheap to clone, usable from any thread.
 #[derive(Debug, Clone)]
 pub struct LogHandle {
@@ -85,8 +88,10 @@ pub(super) struct Shared {
     queued_bytes: AtomicUsize,
     /// What the last attempt failed with, while writing fails.
     failing: Mutex<Option<String>>,
-    /// `None` after the writer has stopped.
-    reader: Mutex<Option<Box<dyn Reader>>>,
+    /// Each `None` after the writer has stopped.
+    readers: Vec<Mutex<Option<Box<dyn Reader>>>>,
+    /// Which reader is waited for when all are busy.
+    next_reader: AtomicUsize,
 }
 
 impl std::fmt::Debug for Shared {
@@ -103,7 +108,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
-    pub(super) fn new(limits: LogLimits, reader: Box<dyn Reader>) -> Self {
+    pub(super) fn new(limits: LogLimits, readers: Vec<Box<dyn Reader>>) -> Self {
         Self {
             limits,
             counters: Counters::default(),
@@ -111,7 +116,11 @@ impl Shared {
             queued: AtomicUsize::new(0),
             queued_bytes: AtomicUsize::new(0),
             failing: Mutex::new(None),
-            reader: Mutex::new(Some(reader)),
+            readers: readers
+                .into_iter()
+                .map(|reader| Mutex::new(Some(reader)))
+                .collect(),
+            next_reader: AtomicUsize::new(0),
         }
     }
 
@@ -309,8 +318,10 @@ impl LogHandle {
         self.shared.stopped.store(true, Ordering::SeqCst);
     }
 
-    pub(super) fn close_reader(&self) {
-        *lock(&self.shared.reader) = None;
+    pub(super) fn close_readers(&self) {
+        for reader in &self.shared.readers {
+            *lock(reader) = None;
+        }
     }
 
     /// Requests of every kind in the queue.
@@ -328,7 +339,13 @@ impl LogHandle {
         &self,
         read: impl FnOnce(&mut dyn Reader) -> Result<T, StorageError>,
     ) -> Result<T, StorageError> {
-        match lock(&self.shared.reader).as_deref_mut() {
+        let readers = &self.shared.readers;
+        let free = readers.iter().find_map(|reader| reader.try_lock().ok());
+        let mut reader = free.unwrap_or_else(|| {
+            let next = self.shared.next_reader.fetch_add(1, Ordering::Relaxed);
+            lock(&readers[next % readers.len()])
+        });
+        match reader.as_deref_mut() {
             Some(reader) => read(reader),
             None => Err(StorageError::Stopped),
         }

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use chalkboard_shared::id::{ActorId, BoardId, Position};
 use crossbeam_channel::{Receiver, bounded};
 
-use super::handle::Shared;
+use super::handle::{READERS, Shared};
 use super::{LogHandle, LogLimits, Request, Trouble, bytes_of_authors};
 use crate::storage::repo::{Author, LogBatch, Repository, StorageError};
 
@@ -70,10 +70,12 @@ impl<R: Repository, D: Fn(BoardId, Position), T: Fn(Trouble)> Writing<R, D, T> {
         on_durable: D,
         on_trouble: T,
     ) -> Result<(Self, LogHandle), StorageError> {
-        let reader = repository.reader()?;
+        let readers = (0..READERS)
+            .map(|_| repository.reader())
+            .collect::<Result<Vec<_>, _>>()?;
         let (sender, requests) = bounded(limits.queue_requests);
         let backoff = limits.backoff_min;
-        let shared = Arc::new(Shared::new(limits, reader));
+        let shared = Arc::new(Shared::new(limits, readers));
         let handle = LogHandle::new(sender, shared.clone());
         let writing = Self {
             repository,

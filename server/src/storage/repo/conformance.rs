@@ -404,6 +404,28 @@ fn an_older_snapshot_and_at_last_the_whole_log_remain_to_fall_back_to() {
 }
 
 #[test]
+fn of_a_long_log_some_older_snapshots_stay() {
+    each(|repository| {
+        let step = 10_000;
+        for number in 0..10 {
+            let (first, last) = (number * step + 1, (number + 1) * step);
+            repository
+                .append(&[batch(A, first, last)])
+                .expect("it goes on");
+            repository
+                .put_snapshot(A, Position(last), snapshot(last))
+                .expect("it is placed");
+        }
+        let mut from = |position| {
+            let stored = repository.load_at(A, Position(position)).expect("it loads");
+            stored.snapshot.map_or(0, |(position, _)| position.0)
+        };
+        let froms = [100_000, 99_999, 89_999, 59_999, 29_999].map(&mut from);
+        assert_eq!(froms, [100_000, 90_000, 60_000, 30_000, 0]);
+    });
+}
+
+#[test]
 fn a_snapshot_is_replaced_by_one_of_the_same_position() {
     each(|repository| {
         repository

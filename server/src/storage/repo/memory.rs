@@ -11,8 +11,7 @@ use chalkboard_shared::id::{ActorId, BoardId, EpochStart, Position};
 
 use super::{
     AUTHORS_KEPT, Author, BoardRecord, EPOCHS_KEPT, LogBatch, Opened, RECORD_BYTES_MAX, Reader,
-    Repository, SNAPSHOTS_KEPT, StorageError, StoredBoard, check_contiguous, check_follows,
-    check_log,
+    Repository, StorageError, StoredBoard, check_contiguous, check_follows, check_log, thinning,
 };
 
 /// A store in memory. Clones see the same boards.
@@ -235,8 +234,9 @@ impl Repository for Memory {
             return Err(StorageError::SnapshotMisplaced { board, position });
         }
         stored.snapshots.insert(position, snapshot);
-        while stored.snapshots.len() > SNAPSHOTS_KEPT {
-            stored.snapshots.pop_first();
+        let positions: Vec<Position> = stored.snapshots.keys().copied().collect();
+        for superseded in thinning::superseded(&positions) {
+            stored.snapshots.remove(&superseded);
         }
         Ok(())
     }

@@ -18,8 +18,7 @@ use rusqlite::{
 use super::schema::{self, DATABASE_FILE};
 use super::{
     AUTHORS_KEPT, Author, BoardRecord, EPOCHS_KEPT, LogBatch, Opened, RECORD_BYTES_MAX, Reader,
-    Repository, SNAPSHOTS_KEPT, StorageError, StoredBoard, check_contiguous, check_follows,
-    check_log,
+    Repository, StorageError, StoredBoard, check_contiguous, check_follows, check_log, thinning,
 };
 use crate::storage::data_folder::{DataFolder, FolderLock};
 
@@ -470,12 +469,17 @@ impl Repository for Sqlite {
              ON CONFLICT (board, position) DO UPDATE SET snapshot = excluded.snapshot",
             params![board.0, position.0.cast_signed(), &snapshot[..]],
         )?;
-        execute(
-            &transaction,
-            "DELETE FROM snapshot WHERE board = ?1 AND position NOT IN
-             (SELECT position FROM snapshot WHERE board = ?1 ORDER BY position DESC LIMIT ?2)",
-            params![board.0, SNAPSHOTS_KEPT as i64],
-        )?;
+        let positions = transaction
+            .prepare_cached("SELECT position FROM snapshot WHERE board = ?1 ORDER BY position")?
+            .query_map([board.0], |row| self::position(row, 0))?
+            .collect::<Result<Vec<_>, _>>()?;
+        for superseded in thinning::superseded(&positions) {
+            execute(
+                &transaction,
+                "DELETE FROM snapshot WHERE board = ?1 AND position = ?2",
+                params![board.0, superseded.0.cast_signed()],
+            )?;
+        }
         transaction.commit()?;
         Ok(())
     }
