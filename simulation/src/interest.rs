@@ -1,25 +1,21 @@
 //! Interest: every session receives what happens in the area that it covers, and nothing else.
 //!
-//! An op is encoded once when it is accepted; here those bodies are put together once for each distinct area and the
-//! result is shared by all sessions that cover it. A stroke that grows or comes back into an area is sent whole.
+//! An op is encoded once when it is accepted; here those bodies are put together once for each distinct area that they
+//! reach ([`crate::audience`]) and the result is shared by all sessions that cover it. A stroke that grows or comes back into an area is sent whole.
 //! What a session lacks of a new area follows from [`crate::joining`].
-
-use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use bevy_app::{App, Plugin};
 use bevy_ecs::prelude::*;
 use bevy_ecs::schedule::IntoScheduleConfigs;
 use bytes::Bytes;
+use chalkboard_shared::BoardRect;
 use chalkboard_shared::codec::Writer;
-use chalkboard_shared::interest::Coverage;
 use chalkboard_shared::wire::UpdatesWriter;
-use chalkboard_shared::{BoardRect, SessionId};
 
-use crate::apply::AcceptedOps;
+use crate::apply::{Accepted, AcceptedOps};
+use crate::audience::Audience;
 use crate::joining::{Turns, follow_views, notice_views, send_chunks};
 use crate::output::Output;
-use crate::people::{People, User, Viewport};
 use crate::room::{Clock, RoomSystems, RoomTick};
 use crate::strokes::{Body, StrokeTable, Touched};
 
@@ -31,6 +27,7 @@ pub(crate) struct InterestPlugin;
 
 impl Plugin for InterestPlugin {
     fn build(&self, app: &mut App) {
+        app.init_resource::<Audience>();
         app.init_resource::<Turns>();
         app.add_systems(
             RoomTick,
@@ -84,29 +81,12 @@ fn relevance(touched: &Touched, body: &Body, area: BoardRect) -> Relevance {
     }
 }
 
-/// Sessions by the area that they cover, newcomers left out.
-fn by_area(
-    people: &People,
-    viewports: &Query<(&User, &mut Viewport)>,
-) -> BTreeMap<Coverage, Vec<SessionId>> {
-    let mut areas = BTreeMap::<_, Vec<_>>::new();
-    for (&session, &entity) in &people.sessions {
-        if let Ok((_, viewport)) = viewports.get(entity)
-            && let Some(coverage) = viewport.coverage
-        {
-            areas.entry(coverage).or_default().push(session);
-        }
-    }
-    areas
-}
-
 /// The ops of the tick, for everybody who covers what they changed.
 pub(crate) fn send_changes(
     accepted: Res<AcceptedOps>,
     table: Res<StrokeTable>,
     bodies: Query<&Body>,
-    people: Res<People>,
-    viewports: Query<(&User, &mut Viewport)>,
+    mut audience: ResMut<Audience>,
     clock: Res<Clock>,
     mut output: ResMut<Output>,
 ) {
@@ -119,28 +99,46 @@ pub(crate) fn send_changes(
         .iter()
         .filter_map(|touched| Some((touched, bodies.get(touched.entity).ok()?)))
         .collect();
+    let reaches: Vec<BoardRect> = touched
+        .iter()
+        .map(|(touched, Body(stroke))| {
+            let before = touched
+                .before
+                .map_or(BoardRect::EMPTY, |before| before.extent);
+            stroke.extent().union(before)
+        })
+        .collect();
+    let ops = OpsByStroke::of(&accepted.0, touched.len());
     let mut whole: Vec<Option<Bytes>> = vec![None; touched.len()];
-    for (coverage, sessions) in by_area(&people, &viewports) {
-        let area = coverage.rect();
-        let relevances: Vec<_> = touched
-            .iter()
-            .map(|(touched, body)| relevance(touched, body, area))
-            .collect();
-        for (slot, relevance) in relevances.iter().enumerate() {
-            if *relevance == Relevance::Entered {
-                whole[slot].get_or_insert_with(|| {
+    let mut relevances = vec![Relevance::None; touched.len()];
+    let mut relevant_ops = Vec::new();
+    audience.visit_met(&reaches, |area, slots| {
+        relevant_ops.clear();
+        for &slot in slots {
+            let (touched, body) = touched[slot as usize];
+            let relevance = relevance(touched, body, area.rect());
+            relevances[slot as usize] = relevance;
+            if relevance == Relevance::Entered {
+                whole[slot as usize].get_or_insert_with(|| {
                     let mut w = Writer::new();
-                    touched[slot].1.0.encode(&mut w);
+                    body.0.encode(&mut w);
                     w.into_bytes()
                 });
             }
+            if relevance != Relevance::None {
+                relevant_ops.extend_from_slice(ops.on(slot));
+            }
         }
+        // An op that has touched several strokes is told once, in the room's order like all others.
+        relevant_ops.sort_unstable();
+        relevant_ops.dedup();
         let mut frames = Frames {
             tick: clock.tick,
             current: UpdatesWriter::new(clock.tick),
             done: Vec::new(),
         };
-        for op in &accepted.0 {
+        for &op in &relevant_ops {
+            let op = &accepted.0[op as usize];
             let mut relevances = op.touched.iter().map(|&slot| relevances[slot as usize]);
             let is_wanted = |relevance: Relevance| match relevance {
                 Relevance::Known | Relevance::Veiled => true,
@@ -159,17 +157,57 @@ pub(crate) fn send_changes(
                 });
             }
         }
-        for (body, relevance) in whole.iter().zip(&relevances) {
-            if let Some(body) = body
-                && *relevance == Relevance::Entered
+        for &slot in slots {
+            if relevances[slot as usize] == Relevance::Entered
+                && let Some(body) = &whole[slot as usize]
             {
                 frames.add(|frame| frame.stroke(body));
             }
         }
-        let sessions = Arc::<[SessionId]>::from(sessions);
         for frame in frames.finish() {
-            output.reliable(sessions.clone(), frame);
+            output.reliable(area.sessions(), frame);
         }
+        // Nothing is left of it for the next area.
+        for &slot in slots {
+            relevances[slot as usize] = Relevance::None;
+        }
+    });
+}
+
+/// Which ops have touched a stroke, by its place in [`StrokeTable::touched`].
+struct OpsByStroke {
+    /// Numbers of ops, those of a stroke together and in order.
+    ops: Vec<u32>,
+    /// Where a stroke's ops end; they begin where those of the one before end.
+    ends: Vec<u32>,
+}
+
+impl OpsByStroke {
+    fn of(accepted: &[Accepted], strokes: usize) -> Self {
+        let mut pairs: Vec<(u32, u32)> = accepted
+            .iter()
+            .zip(0_u32..)
+            .flat_map(|(op, number)| op.touched.iter().map(move |&slot| (slot, number)))
+            .collect();
+        pairs.sort_unstable();
+        let mut ends = vec![0_u32; strokes];
+        for ((slot, _), end) in pairs.iter().zip(1..) {
+            ends[*slot as usize] = end;
+        }
+        // A stroke without ops ends where it begins.
+        for slot in 1..ends.len() {
+            ends[slot] = ends[slot].max(ends[slot - 1]);
+        }
+        Self {
+            ops: pairs.into_iter().map(|(_, number)| number).collect(),
+            ends,
+        }
+    }
+
+    fn on(&self, slot: u32) -> &[u32] {
+        let slot = slot as usize;
+        let start = slot.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.ops[start as usize..self.ends[slot] as usize]
     }
 }
 

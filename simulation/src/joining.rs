@@ -16,6 +16,7 @@ use chalkboard_shared::interest::Coverage;
 use chalkboard_shared::wire::ServerMessage;
 use chalkboard_shared::{BoardPoint, BoardRect, SessionId, Stroke, Tick};
 
+use crate::audience::Audience;
 use crate::cells::{CellId, CellShape, Cells};
 use crate::output::Output;
 use crate::people::{People, User, Viewport};
@@ -117,6 +118,7 @@ pub(crate) fn follow_views(
     people: Res<People>,
     mut viewports: Query<&mut Viewport>,
     mut turns: ResMut<Turns>,
+    mut audience: ResMut<Audience>,
     cells: Res<Cells>,
     clock: Res<Clock>,
     mut output: ResMut<Output>,
@@ -142,6 +144,7 @@ pub(crate) fn follow_views(
             continue;
         }
         let before = viewport.coverage.replace(coverage);
+        audience.follow(session, before, Some(coverage));
         output.reliable(session, ServerMessage::Coverage(coverage).encode());
         looked_at += viewport
             .backlog

@@ -9,6 +9,7 @@
 //! Receive -> Authorize -> Apply -> Index -> Interest -> Encode.
 
 mod apply;
+mod audience;
 mod audit;
 mod authorize;
 mod cells;

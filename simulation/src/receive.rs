@@ -7,6 +7,7 @@ use chalkboard_shared::limits::{NAMES_WANTED_MAX, OPS_IN_FLIGHT_MAX, SESSIONS_PE
 use chalkboard_shared::wire::{Participant, PersonChange, ServerMessage};
 use chalkboard_shared::{ActorId, DisconnectReason, Op, SessionId};
 
+use crate::audience::Audience;
 use crate::input::{Inbox, Input, Join};
 use crate::joining::Backlog;
 use crate::ledger::Ledger;
@@ -223,6 +224,12 @@ fn forget(world: &mut World, session: SessionId) {
         world
             .resource_mut::<Presence>()
             .forget(session, &attention.unwrap_or_default());
+        let covered = world
+            .get::<Viewport>(entity)
+            .and_then(|viewport| viewport.coverage);
+        world
+            .resource_mut::<Audience>()
+            .follow(session, covered, None);
         world.despawn(entity);
     }
 }

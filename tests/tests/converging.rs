@@ -225,6 +225,38 @@ fn cursors_are_seen_by_those_who_cover_them_and_heal_after_loss() {
 }
 
 #[test]
+fn who_has_pointed_where_nobody_looked_is_seen_by_those_who_come() {
+    let mut ensemble = Ensemble::of_editors(1, 5, GOOD);
+    ensemble.settle();
+    let point = |ensemble: &mut Ensemble, step: i32| {
+        let now = ensemble.now_ms();
+        let cursor = CursorState {
+            at: chalkboard_shared::BoardPoint::new(320 * step, 160 * step),
+            tool: CursorTool::Pen,
+            pressed: false,
+        };
+        ensemble.members[0].client.set_cursor(now, cursor);
+        ensemble.step();
+    };
+    for step in 0..180 {
+        point(&mut ensemble, step);
+    }
+    ensemble.add(Rights::Edit, BoardRect::EVERYTHING);
+    ensemble.run(100);
+    let now = ensemble.now_ms();
+    let seen: Vec<_> = ensemble.members[1].client.cursors().at(now).collect();
+    let me = ensemble.members[0].client.session().expect("connected");
+    let view = seen.iter().find(|view| view.session == me);
+    let view = view.expect("the newcomer sees who was alone");
+    let coverage = ensemble.members[1].client.coverage().expect("loaded");
+    let raster = 2f32.powi(i32::from(PresenceCell::level_of(coverage)) + 1) / 16.0;
+    assert!(
+        (view.x - 3580.0).abs() <= raster && (view.y - 1790.0).abs() <= raster,
+        "{view:?} raster {raster}"
+    );
+}
+
+#[test]
 fn a_view_link_sees_everything_and_changes_nothing() {
     let mut ensemble = Ensemble::of_editors(1, 3, GOOD);
     let viewer = ensemble.add(Rights::View, BoardRect::EVERYTHING);

@@ -1,5 +1,6 @@
 //! Everybody gets what they see, and not more.
 
+use chalkboard_shared::cursor::{CursorState, CursorTool};
 use chalkboard_shared::interest::Coverage;
 use chalkboard_shared::op::InkRun;
 use chalkboard_shared::stroke::{Nib, StrokeStyle};
@@ -217,4 +218,44 @@ fn a_claim_to_see_everything_is_one_small_coverage() {
     let coverage = Coverage::of_view(BoardRect::EVERYTHING, None);
     let cells = (coverage.max.0 - coverage.min.0 + 1) * (coverage.max.1 - coverage.min.1 + 1);
     assert!(cells <= 49, "{coverage:?}");
+}
+
+#[test]
+fn who_is_alone_is_not_told_where_they_point() {
+    let mut stage = Stage::default();
+    stage.step([join(1, Rights::Edit, px(0, 0, 1000, 800))]);
+    stage.settle();
+    let point = |stage: &mut Stage, step: u32| {
+        let cursor = CursorState {
+            at: BoardPoint::new(step as i32 * 16, 320),
+            tool: CursorTool::Pen,
+            pressed: false,
+        };
+        stage.step([Input::Cursor {
+            session: SessionId(1),
+            sequence: step,
+            stamp: None,
+            cursor,
+        }]);
+    };
+    // For the first second they are: somebody may just have gone.
+    for step in 1..100 {
+        point(&mut stage, step);
+    }
+    stage.take(1);
+    for step in 100..200 {
+        point(&mut stage, step);
+    }
+    assert_eq!(stage.take(1), []);
+    stage.step([join(2, Rights::Edit, px(0, 0, 1000, 800))]);
+    point(&mut stage, 200);
+    let is_cursors = |message: &ServerMessage| {
+        matches!(
+            message,
+            ServerMessage::CursorGroup(_)
+                | ServerMessage::CursorKeyframe { .. }
+                | ServerMessage::CursorDelta { .. }
+        )
+    };
+    assert!(stage.take(2).iter().any(is_cursors));
 }

@@ -17,6 +17,9 @@ const CURSORS_MAX: usize = 4096;
 const CURSORS_AGAIN_MAX: usize = CURSORS_MAX / 4 * 3;
 /// Time between maps of a crowd, in milliseconds.
 const CROWD_INTERVAL_MS: u32 = 500;
+/// How long somebody who is alone is still told of their own cursor, in milliseconds: by these keyframes they learn who
+/// has gone, though one be lost.
+const GOODBYE_MS: u32 = 1000;
 
 /// A square of the plane with its cursors.
 #[derive(Debug)]
@@ -32,6 +35,8 @@ pub(super) struct Cell {
     is_list_stale: bool,
     groups: Vec<Group>,
     crowd: Option<Crowd>,
+    /// Since when the one cursor here is that of the one who receives the cell.
+    alone_since_ms: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -59,6 +64,7 @@ impl Cell {
             is_list_stale: false,
             groups: Vec::new(),
             crowd: None,
+            alone_since_ms: None,
         }
     }
 
@@ -184,7 +190,18 @@ impl Cell {
             return self.tell_crowd(time_ms, output);
         }
         let mut has_more = false;
+        let alone = self.alone();
+        let is_left = if alone.is_some() {
+            let since_ms = *self.alone_since_ms.get_or_insert(time_ms);
+            time_ms.wrapping_sub(since_ms) >= GOODBYE_MS
+        } else {
+            self.alone_since_ms = None;
+            false
+        };
         for group in &mut self.groups {
+            if is_left && alone.is_some_and(|session| group.is_only_of(session)) {
+                continue;
+            }
             has_more |= group.tell(time_ms, stage, &self.near_list, &self.list, output);
         }
         self.groups.retain(|group| {
@@ -194,6 +211,12 @@ impl Cell {
             !group.is_over()
         });
         has_more
+    }
+
+    /// Somebody who is the only one here, and the only one to be told: people know where they point themselves.
+    fn alone(&self) -> Option<SessionId> {
+        let [session] = *self.list else { return None };
+        (self.members.len() == 1 && self.members.contains_key(&session)).then_some(session)
     }
 
     fn refresh_lists(&mut self) {

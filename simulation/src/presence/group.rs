@@ -74,6 +74,13 @@ impl Group {
         self.is_new
     }
 
+    /// It holds no cursor but this one, and those who know it know of no other.
+    pub(super) fn is_only_of(&self, session: SessionId) -> bool {
+        let mut told = self.keyframe.cursors().iter();
+        told.all(|cursor| cursor.session == session)
+            && self.coming.keys().all(|coming| *coming == session)
+    }
+
     /// Nobody is in it, and everybody knows.
     pub(super) fn is_over(&self) -> bool {
         self.slots.is_empty() && self.coming.is_empty() && (self.is_new || self.repeats == 0)
