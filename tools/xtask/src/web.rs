@@ -11,12 +11,13 @@
 //!
 //! Sources are `assets/web/` and what wasm-bindgen makes of the two wasm crates: `ui.js`, `ui_bg.wasm`,
 //! `engine.js`, `engine_bg.wasm`. How they name each other is told in [`bundle`]. Neighbours: [`bindgen`] (wasm to
-//! JavaScript module), [`compress`], [`sizes`] (budget), [`stamp`] (is there anything to do?).
+//! JavaScript module), [`slim`] (less of it), [`compress`], [`sizes`] (budget), [`stamp`] (is there anything to do?).
 
 mod bindgen;
 mod bundle;
 mod compress;
 mod sizes;
+mod slim;
 mod stamp;
 
 use std::collections::BTreeMap;

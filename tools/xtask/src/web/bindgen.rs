@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 use wasm_bindgen_cli_support::Bindgen;
 
-use super::{Files, bundle, read};
+use super::{Files, bundle, read, slim};
 
 /// `NAME.js` and `NAME_bg.wasm`, and snippets if there are any. The module is an ES module for the page and for
 /// module Workers alike.
@@ -46,6 +46,7 @@ pub(super) fn bind(name: &str, module: &Path) -> Result<Files> {
         .map(|snippet| (format!("'./{snippet}'"), snippet.as_str()));
     let script = address_by_placeholders(output.js(), &wasm_name, snippets)?;
     let wasm = output.wasm_mut();
+    let script = slim::slim(&script, wasm)?;
     // Read above; browsers find out by themselves.
     wasm.customs.remove_raw("target_features");
     files.insert(wasm_name, wasm.emit_wasm());
