@@ -122,13 +122,14 @@ fn drop_notes(script: &str) -> String {
 fn drop_imports(script: &str, imported: &BTreeSet<&str>) -> String {
     let mut kept = String::with_capacity(script.len());
     let mut is_dropped = false;
-    for line in script.lines() {
+    let mut lines = script.lines().peekable();
+    while let Some(line) = lines.next() {
         if let Some((name, _)) = line.split_once(": function(")
             && is_own(name)
         {
             is_dropped = !imported.contains(name);
-        } else if line == "};" {
-            // The end of all imports; functions end with a comma.
+        } else if line == "};" && lines.peek() == Some(&"return {") {
+            // The end of all imports.
             is_dropped = false;
         }
         if !is_dropped {
@@ -197,13 +198,13 @@ mod tests {
         let mut wasm = Module::default();
         let script = "\nexport class IntoUnderlyingSink {\nfree() {}\n}\nif (Symbol.dispose) IntoUnderlyingSink.x;\n\
                       /**\n * Note.\n */\nexport function start() {}\nconst imports = {\n__wbg_kept_1: function(a) {\n  a();\n},\n\
-                      __wbg_gone_2: function() { return handle(function (a) {\na();\n}, arguments); },\n};\n\
+                      __wbg_gone_2: function() { return handle(function (a) {\nconst b = {\n};\na();\n}, arguments); },\n};\nreturn {\n\
                       const IntoUnderlyingSinkFinalization = x\n? y\n: z;\n";
         let script = drop_classes(script, &mut wasm).expect("the shape is known");
         let script = drop_imports(&drop_notes(&script), &BTreeSet::from(["__wbg_kept_1"]));
         assert_eq!(
             script,
-            "export function start() {}\nconst imports = {\n__wbg_kept_1: function(a) {\na();\n},\n};\n"
+            "export function start() {}\nconst imports = {\n__wbg_kept_1: function(a) {\na();\n},\n};\nreturn {\n"
         );
     }
 
