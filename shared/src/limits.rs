@@ -77,3 +77,22 @@ pub const SESSION_QUEUE_BYTES_MAX: usize = 1024 * 1024;
 
 /// Bytes of a message that goes with a refusal or a close.
 pub const REASON_BYTES_MAX: usize = 512;
+
+/// Ops of one segment of a board's past, beyond which the next one begins: at 60 B each 250 KB, folded in some
+/// milliseconds.
+pub const SEGMENT_OPS: u64 = 4096;
+
+/// Bytes of a segment or of a board as the past is told: 1,000,000 strokes at 42 B, with room for long ones.
+pub const PAST_BYTES_MAX: usize = 128 * 1024 * 1024;
+
+/// The longest pause between two moments of a time line, in milliseconds: whoever looks at it waits no longer.
+pub const PAST_PAUSE_MS_MAX: u64 = 1500;
+
+/// Authors that a time line tells by name; the rest count as others.
+pub const PAST_AUTHORS_MAX: usize = 64;
+
+/// Actors that a time line tells of all its authors together: 8 B each, 32 KB.
+pub const PAST_ACTORS_MAX: usize = 4096;
+
+/// Parts that a time line's graph is cut into, at the most: a part is a pixel or two.
+pub const PAST_BUCKETS_MAX: usize = 512;

@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use chalkboard_shared::codec::{Reader, Writer};
 use chalkboard_shared::limits::SERVER_FRAME_BYTES_MAX;
-use chalkboard_shared::{DecodeError, OpEntry, Position, Tick};
+use chalkboard_shared::{ActorId, DecodeError, OpEntry, Position, Tick};
 
 /// The version that is written.
 const VERSION: u8 = 1;
@@ -89,6 +89,52 @@ impl LogRecord {
             tick,
             unix_ms,
             entries,
+        })
+    }
+}
+
+/// A record, read as far as its history needs it: its ops stay as they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RecordOutline {
+    pub(crate) tick: Tick,
+    pub(crate) unix_ms: u64,
+    pub(crate) first: Position,
+    /// By [`OpEntry::encode_body`].
+    pub(crate) bodies: Vec<Bytes>,
+}
+
+impl RecordOutline {
+    pub(crate) fn decode(bytes: &Bytes) -> Result<Self, RecordError> {
+        let mut r = Reader::new(open(bytes, VERSION)?);
+        r.u8()?;
+        let tick = Tick(r.varint()?);
+        let unix_ms = r.varint()?;
+        let first = Position(r.varint()?);
+        let count = r.varint_at_most(r.remaining() as u64)?;
+        first.0.checked_add(count).ok_or(DecodeError::OutOfRange)?;
+        let bodies = (0..count)
+            .map(|_| r.slice(SERVER_FRAME_BYTES_MAX))
+            .collect::<Result<_, _>>()?;
+        r.finish()?;
+        Ok(Self {
+            tick,
+            unix_ms,
+            first,
+            bodies,
+        })
+    }
+
+    /// Position of the last op, if there is any.
+    pub(crate) fn last(&self) -> Option<Position> {
+        let others = self.bodies.len().checked_sub(1)?;
+        Some(Position(self.first.0 + others as u64))
+    }
+
+    /// Who made each op: what a body begins with.
+    pub(crate) fn actors(&self) -> impl Iterator<Item = ActorId> {
+        self.bodies.iter().map(|body| {
+            let actor = body.first_chunk::<8>().copied().unwrap_or_default();
+            ActorId(u64::from_le_bytes(actor))
         })
     }
 }
