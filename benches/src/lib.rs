@@ -124,6 +124,7 @@ pub fn room(sessions: u32) -> Room {
 pub fn room_of(joins: impl IntoIterator<Item = Input>) -> Room {
     let mut room = Room::new(RoomConfig {
         epoch: 1,
+        epoch_starts: Vec::new(),
         tick_us: 16_667,
     });
     room.step(Now::default(), joins);

@@ -336,6 +336,11 @@ impl Board {
         through.map(|(c, op)| (*c, op.clone())).collect()
     }
 
+    /// The mirror holds this stroke.
+    pub(crate) fn is_confirmed(&self, id: StrokeId) -> bool {
+        self.mirror.holds(id)
+    }
+
     /// Unanswered ops touch this stroke.
     pub(crate) fn is_predicted(&self, id: StrokeId) -> bool {
         self.layers.contains_key(&id)

@@ -135,6 +135,23 @@ enum Link {
     Ended,
 }
 
+/// A part of the board of which everything is held.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    coverage: Coverage,
+    /// All of the coverage, or what is left of it.
+    rect: BoardRect,
+}
+
+/// What it took to get to the board on the present or the last link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Load {
+    /// The room went on with what this client held.
+    pub is_resumed: bool,
+    /// Bytes of frames from the welcome until everything in the covered area was there.
+    pub bytes: u64,
+}
+
 /// A client.
 #[derive(Debug)]
 pub struct Client {
@@ -152,8 +169,13 @@ pub struct Client {
     answered_before: u32,
     session: Option<SessionId>,
     rights: Option<Rights>,
-    /// Epoch and last position of the mirror.
-    resume: Option<Resume>,
+    /// The room's load number, and the last position of the mirror.
+    place: Option<(u64, Position)>,
+    /// What the mirror holds all of at that position; nothing while that is still on its way.
+    held: Option<Held>,
+    /// What it held before this connection, until the room has said whether that is of use.
+    returning: Option<Held>,
+    load: Load,
     people: BTreeMap<SessionId, Participant>,
     /// All people on the board, of whom those above are known by name.
     people_total: u32,
@@ -205,7 +227,10 @@ impl Client {
             answered_before: 0,
             session: None,
             rights: None,
-            resume: None,
+            place: None,
+            held: None,
+            returning: None,
+            load: Load::default(),
             people: BTreeMap::new(),
             people_total: 0,
             names: NamePace::default(),
@@ -260,6 +285,9 @@ impl Client {
             return Ok(());
         }
         self.pings.heard();
+        if self.link == Link::Greeted || self.first_load.is_some() {
+            self.load.bytes += frame.len() as u64;
+        }
         let message = ServerMessage::decode(frame)?;
         if let ServerMessage::Bye(reason) = message {
             self.link = Link::Ended;
@@ -311,10 +339,9 @@ impl Client {
         self.link = Link::Open;
         self.session = Some(welcome.session);
         self.rights = Some(welcome.rights);
-        self.resume = Some(Resume {
-            epoch: welcome.epoch,
-            position: welcome.position,
-        });
+        self.place = Some((welcome.epoch, welcome.position));
+        self.returning = self.held.take();
+        self.load.is_resumed = false;
         self.first_load = Some(welcome.answered);
         self.people.clear();
         self.people_total = 0;
@@ -347,11 +374,26 @@ impl Client {
 
     fn handle(&mut self, message: ServerMessage) -> Result<(), DecodeError> {
         match message {
+            ServerMessage::Resumed => {
+                if self.returning.is_none() || self.coverage.is_some() {
+                    return Err(DecodeError::Malformed);
+                }
+                self.load.is_resumed = true;
+            }
             ServerMessage::Coverage(coverage) => {
-                match self.coverage {
+                let before = match (self.coverage, self.returning.take()) {
+                    (Some(old), _) => Some(old.rect()),
+                    (None, Some(held)) if self.load.is_resumed => Some(held.rect),
+                    (None, _) => None,
+                };
+                match before {
                     None => self.board.begin_generation(),
                     // Own strokes from outside were never kept up to date, and the room counts on nothing there.
                     Some(old) => self.evict_outside(old),
+                }
+                if let Some(held) = &mut self.held {
+                    let rect = held.rect.intersection(coverage.rect());
+                    *held = Held { coverage, rect };
                 }
                 self.coverage = Some(coverage);
                 self.is_shown = false;
@@ -360,11 +402,11 @@ impl Client {
             }
             ServerMessage::Chunk(strokes) => {
                 let area = self.coverage.ok_or(DecodeError::Malformed)?.rect();
-                // Some lie beside the area: nobody would tell what becomes of them.
-                let is_covered =
-                    |stroke: &chalkboard_shared::Stroke| stroke.extent().intersects(area);
-                for stroke in strokes.into_iter().filter(is_covered) {
-                    self.board.put(stroke)?;
+                for stroke in strokes {
+                    // Some lie beside the area: nobody would tell what becomes of them.
+                    if stroke.extent().intersects(area) || self.board.is_confirmed(stroke.id) {
+                        self.board.put(stroke)?;
+                    }
                 }
             }
             ServerMessage::Shown => self.is_shown = true,
@@ -438,16 +480,18 @@ impl Client {
         }
         self.history.forget(&lost);
         self.covering = false;
+        let rect = coverage.rect();
+        self.held = Some(Held { coverage, rect });
         self.board
             .withdraw_through(std::mem::take(&mut self.arriving));
-        self.evict_outside(coverage);
+        self.evict_outside(rect);
         self.notify(Event::Loaded);
         Ok(())
     }
 
-    fn evict_outside(&mut self, coverage: Coverage) {
+    fn evict_outside(&mut self, rect: BoardRect) {
         let me = self.actor;
-        let outside = self.board.evict_outside(coverage.rect());
+        let outside = self.board.evict_outside(rect);
         let of_others = outside.iter().filter(|s| s.erased.by.actor != me);
         self.history
             .forget(&of_others.map(|s| s.id).collect::<Vec<_>>());
@@ -455,10 +499,7 @@ impl Client {
 
     /// The op behind a growth, if its stroke is held and this is news.
     fn grown(&self, position: Position, growth: &Growth) -> Result<Option<OpEntry>, DecodeError> {
-        if self
-            .resume
-            .is_some_and(|resume| position <= resume.position)
-        {
+        if self.place.is_some_and(|(_, last)| position <= last) {
             return Ok(None);
         }
         let Some(stroke) = self.board.confirmed_wet(growth.begin) else {
@@ -493,11 +534,11 @@ impl Client {
     }
 
     fn accepted(&mut self, entry: &OpEntry) {
-        if let Some(resume) = &mut self.resume {
-            if entry.position <= resume.position {
+        if let Some((_, last)) = &mut self.place {
+            if entry.position <= *last {
                 return;
             }
-            resume.position = entry.position;
+            *last = entry.position;
         }
         if entry.id.actor == self.actor
             && let Some(waiting) = self.outbox.get_mut(entry.id.counter)
@@ -539,6 +580,10 @@ impl Client {
             })
             .collect();
         self.outbox.answer(through, position)?;
+        // Everything up to there has come before the answer, and what did not come is applied below.
+        if let Some((_, last)) = &mut self.place {
+            *last = position.max(*last);
+        }
         let is_coming = self.covering || self.view.is_awaited(self.coverage);
         for counter in unsent {
             if is_coming && self.board.is_unconfirmed(counter) {
@@ -581,6 +626,7 @@ impl Client {
         };
         if self.link == Link::Up {
             self.link = Link::Greeted;
+            self.load = Load::default();
             self.profile_changed = false;
             let hello = Hello {
                 board: self.options.board,
@@ -588,7 +634,7 @@ impl Client {
                 key: self.options.key,
                 profile: self.profile(),
                 view: self.view.take(self.now_ms),
-                resume: self.resume,
+                resume: self.resume(),
             };
             return reliable(&ClientMessage::Hello(Box::new(hello)));
         }
@@ -850,7 +896,24 @@ impl Client {
 
     /// The last position that the mirror holds.
     pub fn position(&self) -> Position {
-        self.resume.map_or(Position(0), |resume| resume.position)
+        self.place.map_or(Position(0), |(_, position)| position)
+    }
+
+    /// What this client holds of an earlier connection.
+    fn resume(&self) -> Option<Resume> {
+        let (epoch, position) = self.place?;
+        let Held { coverage, rect } = self.held?;
+        Some(Resume {
+            epoch,
+            position,
+            coverage,
+            held: rect,
+        })
+    }
+
+    /// What it took to get to the board on the present or the last link.
+    pub const fn load(&self) -> Load {
+        self.load
     }
 
     /// The log is synced up to here, as far as this client knows.

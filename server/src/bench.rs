@@ -242,6 +242,7 @@ mod tests {
         assert_eq!(stored.end(), Position(u64::from(strokes * OPS_PER_STROKE)));
         let config = RoomConfig {
             epoch: 1,
+            epoch_starts: Vec::new(),
             tick_us: 16_667,
         };
         let records = stored.tail.into_iter().map(|batch| batch.record);

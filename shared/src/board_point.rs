@@ -120,6 +120,15 @@ impl BoardRect {
         }
     }
 
+    /// What both cover; empty where they have no point in common.
+    pub fn intersection(self, other: Self) -> Self {
+        let both = Self {
+            min: BoardPoint::new(self.min.x.max(other.min.x), self.min.y.max(other.min.y)),
+            max: BoardPoint::new(self.max.x.min(other.max.x), self.max.y.min(other.max.y)),
+        };
+        if both.is_empty() { Self::EMPTY } else { both }
+    }
+
     /// The two have a point in common.
     pub const fn intersects(self, other: Self) -> bool {
         self.min.x <= other.max.x

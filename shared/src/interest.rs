@@ -70,10 +70,14 @@ impl Coverage {
         }
     }
 
-    /// A level that exists, cells in order and near enough to the plane.
+    /// A level that exists, cells in order, near enough to the plane, and no more of them than [`Coverage::of_view`]
+    /// gives: those that a view touches and a ring.
     pub const fn is_valid(self) -> bool {
         let cell_max = 1 << 19;
+        let apart_max = CELLS_PER_SIDE + 2;
         self.level <= LEVEL_MAX
+            && self.max.0 as i64 - self.min.0 as i64 <= apart_max
+            && self.max.1 as i64 - self.min.1 as i64 <= apart_max
             && self.min.0 <= self.max.0
             && self.min.1 <= self.max.1
             && self.min.0 >= -cell_max

@@ -29,6 +29,7 @@
 //! | 28 | server | Crowd | yes |
 //! | 29 | server | Pace | |
 //! | 30 | server | Shown | |
+//! | 31 | server | Resumed | |
 
 mod client_message;
 pub mod frame;

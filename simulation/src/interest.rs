@@ -16,6 +16,7 @@ use crate::apply::{Accepted, AcceptedOps};
 use crate::audience::Audience;
 use crate::joining::{Turns, follow_views, notice_views, send_chunks};
 use crate::output::Output;
+use crate::resuming::{Recent, note_changes};
 use crate::room::{Clock, RoomSystems, RoomTick};
 use crate::strokes::{Body, StrokeTable, Touched};
 
@@ -29,10 +30,12 @@ impl Plugin for InterestPlugin {
     fn build(&self, app: &mut App) {
         app.init_resource::<Audience>();
         app.init_resource::<Turns>();
+        app.init_resource::<Recent>();
         app.add_systems(
             RoomTick,
             (
                 send_changes,
+                note_changes,
                 notice_views,
                 follow_views,
                 send_chunks,

@@ -4,15 +4,18 @@
 //! view first, at the pace at which the session's connection takes them. A chunk is a cell as it is at the end of a
 //! tick and is sent after the tick's changes, so that those of later ticks apply to it. Strokes in it that the
 //! session has already are sent as they are, and those outside of its area are dropped at its end. What changes
-//! meanwhile comes from [`crate::interest`].
+//! meanwhile comes from [`crate::interest`]. Who comes back ([`crate::resuming`]) gets the strokes that have changed
+//! meanwhile first, and of cells only what was not held.
 //!
 //! Both following views and encoding chunks have a measure a tick: whoever comes too late for it goes on in the next.
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 
 use bevy_ecs::prelude::*;
 use bytes::Bytes;
 use chalkboard_shared::interest::Coverage;
+use chalkboard_shared::limits::CHUNK_STROKES_MAX;
 use chalkboard_shared::wire::ServerMessage;
 use chalkboard_shared::{BoardPoint, BoardRect, SessionId, Stroke, Tick};
 
@@ -20,6 +23,7 @@ use crate::audience::Audience;
 use crate::cells::{CellId, CellShape, Cells};
 use crate::output::Output;
 use crate::people::{People, User, Viewport};
+use crate::resuming::{Lacked, Recent, lacked};
 use crate::room::Clock;
 use crate::strokes::Body;
 
@@ -41,6 +45,10 @@ const AREAS_AT_ONCE: u64 = 10;
 const CHUNK_BYTES_PER_MS: u64 = 8_000;
 const CHUNK_BYTES_AT_ONCE: u64 = 64_000_000;
 
+/// Points at which a chunk of changed strokes is closed, whose last one may have as many as a stroke may have: as
+/// large as those of cells.
+const CHANGED_POINTS_PER_CHUNK: usize = 32 * 1024;
+
 /// Sessions whose view or chunks need attention, in the order of their turns.
 #[derive(Resource, Debug, Default)]
 pub(crate) struct Turns {
@@ -50,12 +58,14 @@ pub(crate) struct Turns {
     waiting: VecDeque<SessionId>,
 }
 
-/// Cells of its area that a session still lacks.
+/// What a session still lacks of its area.
 #[derive(Debug, Default)]
 pub(crate) struct Backlog {
+    /// Strokes that it holds as they were before, the next one last.
+    changed: Vec<Entity>,
     /// The next one last.
     cells: Vec<Lacking>,
-    /// The area before this one, of which the session has everything.
+    /// The area before this one, of which the session has everything else.
     held: Option<BoardRect>,
     /// The session waits to hear that it has everything in view.
     is_showing: bool,
@@ -117,9 +127,9 @@ pub(crate) fn notice_views(
 pub(crate) fn follow_views(
     people: Res<People>,
     mut viewports: Query<&mut Viewport>,
-    mut turns: ResMut<Turns>,
-    mut audience: ResMut<Audience>,
-    cells: Res<Cells>,
+    (mut turns, mut audience): (ResMut<Turns>, ResMut<Audience>),
+    (cells, recent): (Res<Cells>, Res<Recent>),
+    bodies: Query<&Body>,
     clock: Res<Clock>,
     mut output: ResMut<Output>,
 ) {
@@ -145,10 +155,24 @@ pub(crate) fn follow_views(
         }
         let before = viewport.coverage.replace(coverage);
         audience.follow(session, before, Some(coverage));
+        let mut held = before.map(Coverage::rect);
+        let resumed = viewport.resume.take().and_then(|resume| {
+            let lacked = lacked(&recent, &bodies, &resume)?;
+            Some((resume.held, lacked))
+        });
+        if resumed.is_some() {
+            output.reliable(session, ServerMessage::Resumed.encode());
+        }
         output.reliable(session, ServerMessage::Coverage(coverage).encode());
-        looked_at += viewport
-            .backlog
-            .fill(&cells, viewport.view, before, coverage);
+        if let Some((rect, lacked)) = resumed {
+            held = Some(rect);
+            looked_at += lacked.growing.len() + lacked.settled.len();
+            if let Some(chunk) = viewport.backlog.resume(lacked, viewport.view, &bodies) {
+                viewport.unwritten_bytes += chunk.len() as u64;
+                output.reliable(session, chunk);
+            }
+        }
+        looked_at += viewport.backlog.fill(&cells, viewport.view, held, coverage);
         if !viewport.is_covering {
             viewport.is_covering = true;
             turns.waiting.push_back(session);
@@ -167,15 +191,52 @@ impl Backlog {
         is_time
     }
 
+    /// A session comes back that lacks these: those that still grow are sent at once, the others as the connection
+    /// takes them.
+    fn resume(&mut self, lacked: Lacked, view: BoardRect, bodies: &Query<&Body>) -> Option<Bytes> {
+        let stroke_of = |&entity: &Entity| bodies.get(entity).ok().map(|Body(stroke)| stroke);
+        let mut growing: Vec<&Stroke> = lacked.growing.iter().filter_map(stroke_of).collect();
+        growing.sort_unstable_by_key(|stroke| stroke.z);
+        let rank = |entity: &Entity| {
+            let stroke = stroke_of(entity);
+            let is_in_view = stroke.is_some_and(|stroke| stroke.extent().intersects(view));
+            (is_in_view, Reverse(stroke.map(|stroke| stroke.z)))
+        };
+        self.changed = lacked.settled;
+        self.changed.sort_by_cached_key(rank);
+        (!growing.is_empty()).then(|| ServerMessage::encode_chunk(growing))
+    }
+
+    /// The next of the strokes that have changed.
+    fn next_changed(&mut self, bodies: &Query<&Body>, work: &mut usize) -> Option<Bytes> {
+        let mut points = 0;
+        let mut strokes = Vec::new();
+        while points < CHANGED_POINTS_PER_CHUNK
+            && strokes.len() < CHUNK_STROKES_MAX
+            && let Some(entity) = self.changed.pop()
+        {
+            if let Ok(Body(stroke)) = bodies.get(entity) {
+                points += stroke.point_count as usize;
+                strokes.push(stroke);
+            }
+        }
+        *work = work.saturating_sub(points);
+        (!strokes.is_empty()).then(|| ServerMessage::encode_chunk(strokes))
+    }
+
+    /// Nothing is lacking.
+    const fn is_empty(&self) -> bool {
+        self.changed.is_empty() && self.cells.is_empty()
+    }
+
     /// What a session lacks of a new area. Answers how many cells were looked at.
     fn fill(
         &mut self,
         cells: &Cells,
         view: BoardRect,
-        before: Option<Coverage>,
+        held: Option<BoardRect>,
         coverage: Coverage,
     ) -> usize {
-        let held = before.map(Coverage::rect);
         let mut waiting: Vec<CellId> = self.cells.iter().map(|lacking| lacking.cell).collect();
         waiting.sort_unstable();
         let mut wanted = Vec::new();
@@ -194,9 +255,7 @@ impl Backlog {
             }
         });
         // The nearest last, because they are taken from the end.
-        wanted.sort_unstable_by_key(|(remoteness, lacking)| {
-            core::cmp::Reverse((*remoteness, lacking.cell))
-        });
+        wanted.sort_unstable_by_key(|(remoteness, lacking)| Reverse((*remoteness, lacking.cell)));
         self.cells = wanted.into_iter().map(|(_, lacking)| lacking).collect();
         self.held = held;
         self.is_showing = true;
@@ -205,7 +264,9 @@ impl Backlog {
 
     /// `true` once, when the session has everything in view: cells in view are taken first.
     fn take_shown(&mut self) -> bool {
-        let is_shown = self.is_showing && self.cells.last().is_none_or(|next| !next.in_view);
+        let is_shown = self.is_showing
+            && self.changed.is_empty()
+            && self.cells.last().is_none_or(|next| !next.in_view);
         self.is_showing &= !is_shown;
         is_shown
     }
@@ -219,6 +280,11 @@ impl Backlog {
         now: Tick,
         work: &mut usize,
     ) -> Option<Bytes> {
+        if *work > 0
+            && let Some(chunk) = self.next_changed(bodies, work)
+        {
+            return Some(chunk);
+        }
         let stroke_of = |entity| bodies.get(entity).ok().map(|Body(stroke)| stroke);
         while *work > 0
             && let Some(Lacking {
@@ -327,7 +393,7 @@ pub(crate) fn send_chunks(
         if viewport.backlog.take_shown() {
             output.reliable(session, ServerMessage::Shown.encode());
         }
-        if viewport.backlog.cells.is_empty() {
+        if viewport.backlog.is_empty() {
             viewport.is_covering = false;
             output.reliable(session, ServerMessage::Covered.encode());
         }

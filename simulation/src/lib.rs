@@ -27,6 +27,7 @@ mod presence;
 mod receive;
 mod record;
 mod recovery;
+mod resuming;
 mod room;
 mod snapshot;
 mod strokes;

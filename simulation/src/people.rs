@@ -9,7 +9,7 @@ use bevy_ecs::schedule::IntoScheduleConfigs;
 use chalkboard_shared::cursor::CursorState;
 use chalkboard_shared::interest::Coverage;
 use chalkboard_shared::limits::PEOPLE_TOLD_MAX;
-use chalkboard_shared::wire::{Participant, PersonChange, ServerMessage, Welcome};
+use chalkboard_shared::wire::{Participant, PersonChange, Resume, ServerMessage, Welcome};
 use chalkboard_shared::{ActorId, BoardRect, Op, Position, RejectReason, Secret, SessionId};
 
 use crate::joining::Backlog;
@@ -36,6 +36,8 @@ pub(crate) struct Viewport {
     pub(crate) view: BoardRect,
     /// `None` until the first tick has told the session what it covers.
     pub(crate) coverage: Option<Coverage>,
+    /// What it held when it came back, until then.
+    pub(crate) resume: Option<Resume>,
     /// The view has left the coverage, and waits for its turn to be followed.
     pub(crate) has_moved: bool,
     /// What the session lacks of its coverage.
@@ -317,7 +319,8 @@ impl Viewport {
 
     /// The area that belongs to the view.
     pub(crate) fn wanted_coverage(&self) -> Coverage {
-        Coverage::of_view(self.view, self.coverage)
+        let held = self.resume.map(|resume| resume.coverage);
+        Coverage::of_view(self.view, self.coverage.or(held))
     }
 
     /// The transport keeps up with the chunks sent so far.

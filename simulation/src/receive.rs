@@ -4,7 +4,7 @@ use bevy_app::{App, Plugin};
 use bevy_ecs::prelude::*;
 use bevy_ecs::schedule::IntoScheduleConfigs;
 use chalkboard_shared::limits::{NAMES_WANTED_MAX, OPS_IN_FLIGHT_MAX, SESSIONS_PER_ROOM_MAX};
-use chalkboard_shared::wire::{Participant, PersonChange, ServerMessage};
+use chalkboard_shared::wire::{Participant, PersonChange, Resume, ServerMessage};
 use chalkboard_shared::{ActorId, DisconnectReason, Op, SessionId};
 
 use crate::audience::Audience;
@@ -14,7 +14,8 @@ use crate::ledger::Ledger;
 use crate::output::Output;
 use crate::people::{Cursor, Newcomer, OpQueue, People, User, Viewport, WaitingOp};
 use crate::presence::{Attention, Presence};
-use crate::room::{Clock, RoomSystems, RoomTick};
+use crate::resuming::is_continued;
+use crate::room::{Clock, RoomConfig, RoomSystems, RoomTick};
 
 /// Units of a cursor's stamp in a millisecond.
 const STAMPS_PER_MS: u32 = 100;
@@ -123,7 +124,7 @@ fn receive_join(world: &mut World, join: Join) {
         profile,
         view,
         view_secret,
-        resume: _,
+        resume,
     } = join;
     if world.resource::<People>().len() >= SESSIONS_PER_ROOM_MAX {
         close(world, session, DisconnectReason::RoomFull);
@@ -139,9 +140,17 @@ fn receive_join(world: &mut World, join: Join) {
         rights,
         profile: profile.tidied(),
     };
+    let is_continued = |resume: &Resume| {
+        is_continued(
+            world.resource::<RoomConfig>(),
+            world.resource::<Ledger>(),
+            resume,
+        )
+    };
     let viewport = Viewport {
         view,
         coverage: None,
+        resume: resume.filter(is_continued),
         has_moved: false,
         backlog: Backlog::default(),
         is_covering: false,

@@ -1,5 +1,7 @@
 //! Recovery: a snapshot, and the log after it, become a room again.
 
+use std::collections::VecDeque;
+
 use bevy_ecs::prelude::*;
 use bytes::Bytes;
 use chalkboard_shared::merge::{self, Strokes};
@@ -8,6 +10,7 @@ use chalkboard_shared::{DecodeError, Position, RejectReason};
 use crate::index;
 use crate::ledger::Ledger;
 use crate::record::{LogRecord, RecordError};
+use crate::resuming::{self, Recent};
 use crate::room::Clock;
 use crate::snapshot;
 use crate::strokes::Board;
@@ -123,10 +126,36 @@ pub(crate) fn recover(
     tail: impl IntoIterator<Item = Bytes>,
 ) -> Result<(), RecoveryError> {
     let mut ledger = core::mem::take(&mut *world.resource_mut::<Ledger>());
+    let mut last = LastRecords::default();
+    let tail = tail.into_iter().inspect(|record| last.push(record));
     fill(&mut Board(world), &mut ledger, snapshot, tail)?;
     ledger.durable = ledger.position;
     world.resource_mut::<Clock>().tick = ledger.tick;
+    world.insert_resource(Recent::after(ledger.position));
     *world.resource_mut::<Ledger>() = ledger;
+    resuming::remember(world, last.records);
     index::rebuild(world);
     Ok(())
+}
+
+/// The newest records of a tail: as much of it as is worth to be looked at twice, for those who come back.
+#[derive(Default)]
+struct LastRecords {
+    records: VecDeque<Bytes>,
+    bytes: usize,
+}
+
+impl LastRecords {
+    /// Some 100,000 small ops.
+    const BYTES_MAX: usize = 4 * 1024 * 1024;
+
+    fn push(&mut self, record: &Bytes) {
+        self.bytes += record.len();
+        self.records.push_back(record.clone());
+        while self.bytes > Self::BYTES_MAX
+            && let Some(first) = self.records.pop_front()
+        {
+            self.bytes -= first.len();
+        }
+    }
 }

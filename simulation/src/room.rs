@@ -6,7 +6,7 @@ use bevy_ecs::schedule::{IntoScheduleConfigs, Schedule, ScheduleLabel, SingleThr
 use bytes::Bytes;
 use chalkboard_shared::digest::Digest;
 use chalkboard_shared::presence::{Pace, PresenceStage};
-use chalkboard_shared::{Position, Stroke, Tick};
+use chalkboard_shared::{EpochStart, Position, Stroke, Tick};
 
 use crate::audit::{self, AuditError};
 use crate::cells::Cells;
@@ -16,13 +16,16 @@ use crate::output::Output;
 use crate::people::People;
 use crate::recovery::{self, RecoveryError};
 use crate::strokes::{Body, StrokeTable};
-use crate::{apply, authorize, index, interest, people, presence, receive, snapshot};
+use crate::{apply, authorize, index, interest, people, presence, receive, resuming, snapshot};
 
 /// What a room must be told about itself.
-#[derive(Resource, Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Resource, Debug, Clone, PartialEq, Eq)]
 pub struct RoomConfig {
     /// How often the board has been loaded: a new number for every load.
     pub epoch: u64,
+    /// Where this load and those before it began in the log, ascending, without gaps: who was here in one of them can
+    /// resume. Empty where nothing is known of them.
+    pub epoch_starts: Vec<EpochStart>,
     /// Length of a tick in microseconds at first; sessions are told, the caller keeps to it, or says so by
     /// [`crate::Input::Pace`].
     pub tick_us: u32,
@@ -143,6 +146,13 @@ impl Room {
         let mut room = Self::new(config);
         recovery::recover(&mut room.world, snapshot, tail)?;
         Ok(room)
+    }
+
+    /// Tells a room that was just recovered what lies in its log before what it was recovered from: records in order,
+    /// the last one of right before that. Those who were here then can resume. Records that can't be read are passed
+    /// over with all that come with them: nobody resumes by them, and nothing else needs them.
+    pub fn remember(&mut self, records: impl IntoIterator<Item = Bytes>) {
+        resuming::remember(&mut self.world, records);
     }
 
     /// One tick: takes what came in, answers with what goes out.

@@ -97,3 +97,15 @@ impl Dice {
         InkRun::new(points.collect())
     }
 }
+
+/// Seeds from `first` on: `count` of them, or as many times that as `CHALKBOARD_SEEDS` says.
+///
+/// # Panics
+/// When that is no number.
+pub fn seeds(first: u64, count: u64) -> std::ops::Range<u64> {
+    let times = match std::env::var("CHALKBOARD_SEEDS") {
+        Ok(times) => times.parse().expect("CHALKBOARD_SEEDS is a number"),
+        Err(_) => 1,
+    };
+    first..first + count * times
+}

@@ -10,9 +10,10 @@ use bytes::Bytes;
 use chalkboard_client::client::{Client, ClientOptions, Event};
 use chalkboard_shared::wire::{ClientMessage, Hello};
 use chalkboard_shared::{
-    ActorId, BoardId, BoardRect, DisconnectReason, Position, Rights, Secret, SessionId, Stroke,
+    ActorId, BoardId, BoardRect, DisconnectReason, EpochStart, Position, Rights, Secret, SessionId,
+    Stroke,
 };
-use chalkboard_simulation::{Input, Join, Now, Record, Room};
+use chalkboard_simulation::{Input, Join, Now, Record, Room, RoomConfig};
 
 use crate::dice::Dice;
 use crate::stage::CONFIG;
@@ -121,14 +122,21 @@ pub struct Ensemble {
     synced: usize,
     tick: u64,
     next_session: u32,
-    epoch: u64,
+    epoch_starts: Vec<EpochStart>,
 }
 
 impl Ensemble {
     /// An empty room with so many editors, all connected and looking at everything.
     pub fn of_editors(count: usize, seed: u64, quality: LinkQuality) -> Self {
+        let epoch_starts = vec![EpochStart {
+            epoch: 1,
+            start: Position(0),
+        }];
         let mut ensemble = Self {
-            room: Room::new(CONFIG),
+            room: Room::new(RoomConfig {
+                epoch_starts: epoch_starts.clone(),
+                ..CONFIG
+            }),
             members: Vec::new(),
             quality,
             dice: Dice::new(seed),
@@ -137,7 +145,7 @@ impl Ensemble {
             synced: 0,
             tick: 0,
             next_session: 1,
-            epoch: 1,
+            epoch_starts,
         };
         for _ in 0..count {
             ensemble.add(Rights::Edit, BoardRect::EVERYTHING);
@@ -216,17 +224,45 @@ impl Ensemble {
     /// # Panics
     /// When the room does not recover from its own records.
     pub fn crash(&mut self) {
+        self.drop_links();
+        self.log.truncate(self.synced);
+        let config = self.open_epoch();
+        let records = self.log.iter().map(|(_, record)| record.bytes.clone());
+        self.room = Room::recover(config, None, records).expect("own records");
+    }
+
+    /// The server stops in order, and comes back from a snapshot and what its log has before it.
+    ///
+    /// # Panics
+    /// When the room does not recover from its own snapshot.
+    pub fn restart(&mut self) {
+        self.drop_links();
+        self.synced = self.log.len();
+        let snapshot = (self.room.position(), self.room.snapshot());
+        let config = self.open_epoch();
+        self.room = Room::recover(config, Some(snapshot), []).expect("its own snapshot");
+        let records = self.log.iter().map(|(_, record)| record.bytes.clone());
+        self.room.remember(records);
+    }
+
+    fn drop_links(&mut self) {
         for n in 0..self.members.len() {
             self.drop_link(n);
         }
-        self.log.truncate(self.synced);
-        self.epoch += 1;
-        let config = chalkboard_simulation::RoomConfig {
-            epoch: self.epoch,
+    }
+
+    fn open_epoch(&mut self) -> RoomConfig {
+        let last = self.log.last();
+        let epoch = self.epoch_starts.len() as u64 + 1;
+        self.epoch_starts.push(EpochStart {
+            epoch,
+            start: last.map_or(Position(0), |(_, record)| record.last),
+        });
+        RoomConfig {
+            epoch,
+            epoch_starts: self.epoch_starts.clone(),
             ..CONFIG
-        };
-        let records = self.log.iter().map(|(_, record)| record.bytes.clone());
-        self.room = Room::recover(config, None, records).expect("own records");
+        }
     }
 
     /// One tick of everything.

@@ -8,6 +8,7 @@ use chalkboard_simulation::{Input, Join, Now, Output, Record, Room, RoomConfig};
 
 /// How rooms on a bench are set up.
 pub const CONFIG: RoomConfig = RoomConfig {
+    epoch_starts: Vec::new(),
     epoch: 1,
     tick_us: 16_667,
 };

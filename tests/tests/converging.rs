@@ -4,6 +4,7 @@ use chalkboard_client::bridge::SaveState;
 use chalkboard_shared::cursor::{CursorState, CursorTool};
 use chalkboard_shared::presence::PresenceCell;
 use chalkboard_shared::{BoardRect, Rights, StrokeId};
+use chalkboard_tests::dice::seeds;
 use chalkboard_tests::ensemble::{BAD, Ensemble, GOOD, LinkQuality};
 
 /// Something that a person does.
@@ -90,15 +91,6 @@ fn converge(seed: u64, people: usize, quality: LinkQuality, is_rough: bool) {
         assert_eq!(ensemble.members[n].client.save_state(), SaveState::Saved);
     }
     ensemble.check_agreement();
-}
-
-/// Seeds from `first` on: `count` of them, or as many times that as `CHALKBOARD_SEEDS` says.
-fn seeds(first: u64, count: u64) -> std::ops::Range<u64> {
-    let times = match std::env::var("CHALKBOARD_SEEDS") {
-        Ok(times) => times.parse().expect("CHALKBOARD_SEEDS is a number"),
-        Err(_) => 1,
-    };
-    first..first + count * times
 }
 
 #[test]

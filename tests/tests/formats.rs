@@ -1,6 +1,6 @@
 //! What was written once can be read forever, and the wire changes only on purpose.
 //!
-//! `golden/wire-2.txt` has a line a message: its name and its bytes. It changes only together with
+//! `golden/wire-3.txt` has a line a message: its name and its bytes. It changes only together with
 //! `limits::PROTOCOL_VERSION`. `golden/record-1.txt` and `golden/snapshot-1.txt` are what version 1 stored,
 //! `golden/snapshot-2.txt` what version 2 does: they must open forever, so a new version adds files and never changes
 //! these.
@@ -171,6 +171,8 @@ fn every_message() -> Vec<(&'static str, Bytes)> {
                 resume: Some(Resume {
                     epoch: 4,
                     position: Position(5),
+                    coverage: Coverage::of_view(view, None),
+                    held: view,
                 }),
             })),
         ),
@@ -221,6 +223,7 @@ fn every_message() -> Vec<(&'static str, Bytes)> {
         ),
         server("coverage", ServerMessage::Coverage(area)),
         server("chunk", ServerMessage::Chunk(vec![stroke()])),
+        server("resumed", ServerMessage::Resumed),
         server("shown", ServerMessage::Shown),
         server("covered", ServerMessage::Covered),
         server(
@@ -273,8 +276,8 @@ fn every_message() -> Vec<(&'static str, Bytes)> {
 }
 
 #[test]
-fn the_wire_is_what_version_2_says() {
-    let (path, expect) = golden("wire-2.txt");
+fn the_wire_is_what_version_3_says() {
+    let (path, expect) = golden("wire-3.txt");
     let got: String = every_message()
         .iter()
         .map(|(name, frame)| format!("{name} {}\n", hex(frame)))

@@ -10,6 +10,7 @@ mod drawing;
 mod formats;
 mod joining;
 mod merging;
+mod reconnecting;
 mod seeing;
 mod serving;
 mod startup;

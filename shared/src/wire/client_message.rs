@@ -8,6 +8,7 @@ use crate::board_point::{BoardPoint, BoardRect};
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::cursor::CursorState;
 use crate::id::{ActorId, BoardId, OpId, Position, SessionId};
+use crate::interest::Coverage;
 use crate::limits::{NAMES_WANTED_MAX, OPS_PER_MESSAGE_MAX};
 use crate::op::Op;
 use crate::rights::Secret;
@@ -38,13 +39,18 @@ pub struct Hello {
     pub resume: Option<Resume>,
 }
 
-/// Where an earlier connection ended.
+/// Where an earlier connection ended, and what of the board was complete then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct Resume {
     /// The room's load number then.
     pub epoch: u64,
-    /// The last position that the client's mirror holds.
+    /// The last position that the client's mirror holds: of the ticks before it nothing is missing, and nothing after it
+    /// is held.
     pub position: Position,
+    /// What the connection covered.
+    pub coverage: Coverage,
+    /// The part of it of which the mirror holds all strokes.
+    pub held: BoardRect,
 }
 
 /// A message of a client.
@@ -166,7 +172,14 @@ impl ClientMessage {
                 if version != crate::limits::PROTOCOL_VERSION {
                     return Err(DecodeError::UnknownKind(version as u8));
                 }
-                Self::Hello(Box::new(from_bitcode(&r.rest())?))
+                let hello: Hello = from_bitcode(&r.rest())?;
+                if hello
+                    .resume
+                    .is_some_and(|resume| !resume.coverage.is_valid())
+                {
+                    return Err(DecodeError::OutOfRange);
+                }
+                Self::Hello(Box::new(hello))
             }
             OPS => {
                 let first = r.varint_u32()?;
@@ -309,6 +322,8 @@ mod tests {
             resume: Some(Resume {
                 epoch: 3,
                 position: Position(99),
+                coverage: Coverage::of_view(BoardRect::from_corners(at, at), None),
+                held: BoardRect::from_corners(at, BoardPoint::new(9, 9)),
             }),
         })));
         round_trip(&ClientMessage::View(BoardRect::from_corners(

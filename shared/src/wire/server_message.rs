@@ -31,6 +31,7 @@ const CURSOR_KEYFRAME: u8 = 27;
 const CROWD: u8 = 28;
 const PACE: u8 = 29;
 const SHOWN: u8 = 30;
+const RESUMED: u8 = 31;
 
 /// The answer to a hello.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -62,13 +63,19 @@ pub struct Welcome {
 pub enum ServerMessage {
     /// The first one.
     Welcome(Box<Welcome>),
+    /// The client goes on with what it holds ([`super::Resume`]): before `Covered` follow the strokes of it that have
+    /// changed, as they are now, and those of the covered area that it lacks. Comes before the first `Coverage`, or not
+    /// at all.
+    Resumed,
     /// From here on the session receives this part of the plane; what it holds outside of it is out of date.
     Coverage(Coverage),
-    /// Strokes in and about the covered area ([`chunk`]); those outside of it are of no account.
+    /// Strokes in and about the covered area ([`chunk`]); those outside of it are of no account, unless the
+    /// client holds them.
     Chunk(Vec<Stroke>),
     /// All strokes in view have been sent; the rest of the covered area follows.
     Shown,
-    /// All strokes of the covered area have been sent; whatever the client holds beside them is gone.
+    /// All strokes of the covered area have been sent; whatever the client holds beside them, and has not resumed with,
+    /// is gone.
     Covered,
     /// Changes of one tick, in order.
     Updates {
@@ -128,6 +135,7 @@ impl ServerMessage {
                 w.u8(CHUNK);
                 chunk::encode(strokes, &mut w);
             }
+            Self::Resumed => w.u8(RESUMED),
             Self::Shown => w.u8(SHOWN),
             Self::Covered => w.u8(COVERED),
             Self::Updates { tick, updates } => return updates::encode(*tick, updates),
@@ -224,6 +232,7 @@ impl ServerMessage {
                 Self::Coverage(coverage)
             }
             CHUNK => Self::Chunk(chunk::decode(&mut r)?),
+            RESUMED => Self::Resumed,
             SHOWN => Self::Shown,
             COVERED => Self::Covered,
             UPDATES => {
@@ -364,6 +373,7 @@ mod tests {
             })),
             ServerMessage::Coverage(area),
             ServerMessage::Chunk(vec![stroke(), stroke()]),
+            ServerMessage::Resumed,
             ServerMessage::Shown,
             ServerMessage::Covered,
             ServerMessage::Updates {
@@ -411,7 +421,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_never_panic(kind in 5u8..32, mut bytes: Vec<u8>) {
+        fn any_bytes_never_panic(kind in 5u8..33, mut bytes: Vec<u8>) {
             bytes.insert(0, kind);
             let _ = ServerMessage::decode(bytes.into());
         }

@@ -79,9 +79,10 @@ impl Account {
         self.check_records(records.iter().map(LogRecord::decode))?;
         let config = RoomConfig {
             epoch: 1,
+            epoch_starts: Vec::new(),
             tick_us: TICK_US,
         };
-        let folded = Room::recover(config, None, records)?;
+        let folded = Room::recover(config.clone(), None, records)?;
         let stored = store.load(board)?;
         let snapshot_at = stored.snapshot.as_ref().map(|(position, _)| *position);
         let tail = stored.tail.into_iter().map(|batch| batch.record);
