@@ -26,6 +26,7 @@ mod people;
 mod presence;
 mod receive;
 mod record;
+mod recording;
 mod recovery;
 mod resuming;
 mod room;
@@ -39,5 +40,9 @@ pub use input::{Input, Join, Now};
 pub use output::{Output, Recipients, Record, Send};
 pub use past::{Look, difference, encode_past, moment_after, write_segment};
 pub use record::{LogRecord, RecordError};
+pub use recording::{
+    RecordingEnd, RecordingError, Replay, ReplayedStep, StepRecord,
+    encode_end as encode_recording_end,
+};
 pub use recovery::RecoveryError;
 pub use room::{Room, RoomConfig, RoomSystems};

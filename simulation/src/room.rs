@@ -155,6 +155,14 @@ impl Room {
         resuming::remember(&mut self.world, records);
     }
 
+    pub(crate) const fn world(&self) -> &World {
+        &self.world
+    }
+
+    pub(crate) const fn world_mut(&mut self) -> &mut World {
+        &mut self.world
+    }
+
     /// One tick: takes what came in, answers with what goes out.
     pub fn step(&mut self, now: Now, inputs: impl IntoIterator<Item = Input>) -> Output {
         self.world.resource_mut::<Inbox>().0.extend(inputs);
