@@ -1,15 +1,16 @@
 //! Who draws while the server is killed: clients of the real library that connect again by themselves.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use chalkboard_client::bridge::SaveState;
 use chalkboard_client::client::SavedOp;
 use chalkboard_client::native::{self, Endpoints, NativeClient, Trust};
 use chalkboard_client::{Client, ClientOptions};
 use chalkboard_shared::workload::{STYLE, stroke_points};
-use chalkboard_shared::{ActorId, BoardRect, Position, StrokeId};
+use chalkboard_shared::{ActorId, BoardRect, Position, Stroke, StrokeId};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -22,6 +23,8 @@ const FRAME: Duration = Duration::from_millis(16);
 const RECENT_MAX: usize = 64;
 /// Ops that wait to be saved at which a person stops to draw.
 const PENDING_MAX: u32 = 4000;
+/// Strokes that are shown where boards differ.
+const DIFFERENCES_SHOWN_MAX: usize = 3;
 /// How long somebody may need to be back with all they had.
 const BACK_WAIT: Duration = Duration::from_secs(60);
 
@@ -71,6 +74,8 @@ pub(crate) fn person(
 /// People at a board.
 #[derive(Debug)]
 pub(crate) struct People {
+    ways: Ways,
+    link: BoardLink,
     clients: Vec<Arc<NativeClient>>,
     stop: watch::Sender<bool>,
     drawing: Vec<tokio::task::JoinHandle<Result<()>>>,
@@ -87,6 +92,8 @@ impl People {
             })
             .collect::<Result<_>>()?;
         Ok(Self {
+            ways: ways.clone(),
+            link,
             clients,
             stop: watch::Sender::new(false),
             drawing: Vec::new(),
@@ -155,6 +162,9 @@ impl People {
     }
 
     /// Everybody holds the board with this digest.
+    ///
+    /// # Errors
+    /// Somebody holds another, and in which strokes it differs from a newcomer's.
     pub(crate) async fn agree(&self, digest: &str) -> Result<()> {
         for (number, client) in (0..).zip(&self.clients) {
             let wanted = digest.to_owned();
@@ -165,10 +175,43 @@ impl People {
                 .await;
             if agreed.is_err() {
                 let held = client.with(|client, _| client.digest().to_string()).await?;
-                anyhow::bail!("person {number} holds board {held}, the room {digest}");
+                let differences = self.compare(client).await?;
+                bail!("person {number} holds board {held}, the room {digest}; {differences}");
             }
         }
         Ok(())
+    }
+
+    /// In which strokes somebody's board differs from that of a newcomer.
+    async fn compare(&self, client: &NativeClient) -> Result<String> {
+        let newcomer = person(99, &self.ways, self.link, BoardRect::EVERYTHING, true)?;
+        newcomer.wait_for(BACK_WAIT, Client::is_loaded).await?;
+        let strokes = |client: &mut Client, _| -> BTreeMap<StrokeId, Stroke> {
+            let seen = client.board().strokes_in(BoardRect::EVERYTHING);
+            seen.into_iter().map(|s| (s.id, s.clone())).collect()
+        };
+        let held = client.with(strokes).await?;
+        let told = newcomer.with(strokes).await?;
+        let me = client.with(|client, _| client.actor()).await?;
+        let ids: BTreeSet<_> = held.keys().chain(told.keys()).collect();
+        let different: Vec<_> = ids
+            .into_iter()
+            .filter(|id| held.get(id) != told.get(id))
+            .collect();
+        let shown = different.iter().take(DIFFERENCES_SHOWN_MAX).map(|id| {
+            format!(
+                "they have {:?}, a newcomer {:?}",
+                held.get(id),
+                told.get(id)
+            )
+        });
+        Ok(format!(
+            "they are actor {me:?} and see {} strokes, a newcomer {}, {} are different: {}",
+            held.len(),
+            told.len(),
+            different.len(),
+            shown.collect::<Vec<_>>().join("; ")
+        ))
     }
 
     /// What everybody was shown as saved since this was asked last.

@@ -70,7 +70,7 @@ impl Victim {
             .append(true)
             .open(self.log_file())?;
         command
-            .args(["serve", "--log", "warn", "--shards=1", "--room-threads=1"])
+            .args(["serve", "--log", "error", "--shards=1", "--room-threads=1"])
             .arg("--data")
             .arg(&self.folder)
             .args(["--port", &self.http_port.to_string()])
