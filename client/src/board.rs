@@ -117,6 +117,11 @@ impl Board {
         self.mirror.digest()
     }
 
+    /// All confirmed strokes, erased ones included, in no order.
+    pub(crate) fn confirmed(&self) -> impl ExactSizeIterator<Item = &Stroke> + Clone {
+        self.mirror.iter()
+    }
+
     /// Confirmed strokes held, erased ones included.
     pub fn confirmed_len(&self) -> usize {
         self.mirror.len()

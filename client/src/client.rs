@@ -6,6 +6,7 @@
 //! leaves everything as it is; the next one resumes from it.
 
 mod drawing;
+mod keeping;
 mod pace;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -165,6 +166,8 @@ pub struct Client {
 
     /// 0 until the first welcome.
     actor: ActorId,
+    /// It goes on where an earlier run with its key has left.
+    is_restored: bool,
     /// Numbers that this actor's ops had used up before this client's first.
     answered_before: u32,
     session: Option<SessionId>,
@@ -224,6 +227,7 @@ impl Client {
             link: Link::Down,
             now_ms: 0.0,
             actor: ActorId(0),
+            is_restored: false,
             answered_before: 0,
             session: None,
             rights: None,
@@ -311,7 +315,13 @@ impl Client {
     fn welcome(&mut self, welcome: &Welcome) -> Result<(), DecodeError> {
         let mut arriving = Vec::new();
         if self.actor == ActorId(0) {
-            self.sign(welcome.actor, welcome.answered);
+            // What a former run has made has its numbers already.
+            let answered = if self.is_restored {
+                0
+            } else {
+                welcome.answered
+            };
+            self.sign(welcome.actor, answered);
         } else if self.actor == welcome.actor {
             // Ops that the room has, though its answer was lost, show until its strokes have come.
             arriving = self.board.pending_through(welcome.answered);
@@ -327,13 +337,7 @@ impl Client {
             welcome.position,
             welcome.durable,
         )?;
-        let again = self.outbox.unanswered().map(|(counter, entry)| {
-            let pending = PendingOp {
-                op: entry.op.clone(),
-                ink_end: entry.ink_end,
-            };
-            (counter, pending)
-        });
+        let again = waiting(&self.outbox);
         self.board
             .predict_anew(self.actor, arriving.into_iter().chain(again));
         self.link = Link::Open;
@@ -957,6 +961,15 @@ impl Client {
         }
         signed(stroke, self.actor, self.answered_before)
     }
+}
+
+/// What shows before the room has answered it.
+fn waiting(outbox: &Outbox) -> impl Iterator<Item = (u32, PendingOp)> {
+    outbox.unanswered().map(|(counter, entry)| {
+        let op = entry.op.clone();
+        let ink_end = entry.ink_end;
+        (counter, PendingOp { op, ink_end })
+    })
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ pub mod gesture;
 mod grid;
 mod history;
 pub mod hit;
+pub mod journal;
 mod mirror;
 #[cfg(feature = "native")]
 pub mod native;

@@ -41,6 +41,10 @@ impl Mirror {
         self.digest
     }
 
+    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = &Stroke> + Clone {
+        self.strokes.values().map(|held| &held.stroke)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.strokes.len()
     }

@@ -5,6 +5,8 @@
 //! what it had not synced: after a reconnect everything that the room has not answered is sent again, and the
 //! numbers make that harmless. It knows nothing of the board or the link.
 
+mod keeping;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -13,6 +15,8 @@ use chalkboard_shared::limits::{
 };
 use chalkboard_shared::op::InkRun;
 use chalkboard_shared::{ActorId, DecodeError, InkPoint, Op, OpId, Position, StrokeId};
+
+use keeping::{Journaled, SKIPPED};
 
 /// Ops that may wait: points of unsent ops are gathered, so this is days of drawing, and 20 MB or so at the most
 /// with [`POINTS_MAX`] beside it.
@@ -56,6 +60,7 @@ pub(crate) struct Outbox {
     /// The log is synced up to here.
     durable: Position,
     points: usize,
+    journaled: Journaled,
     /// What was told to be saved since it was asked for last; `None` unless somebody keeps account of it.
     account: Option<Vec<SavedOp>>,
     /// For the account: when the frame came that is being taken.
@@ -83,6 +88,7 @@ impl Outbox {
             ever_sent: 0,
             durable: Position(0),
             points: 0,
+            journaled: Journaled::new(),
             account: None,
             now_ms: 0.0,
         }
@@ -145,6 +151,7 @@ impl Outbox {
     /// Adds an op; answers its counter. The caller asks [`Outbox::is_full`] before it begins something new, and may
     /// pass the bound to end what it has begun.
     pub(crate) fn push(&mut self, op: Arc<Op>, ink_end: u32) -> u32 {
+        self.skip_uncertain();
         let counter = self.next_counter();
         self.points += point_count(&op);
         self.entries.push_back(Entry {
@@ -187,6 +194,7 @@ impl Outbox {
         entry.op = Arc::new(op);
         entry.ink_end += points.len() as u32;
         self.points += points.len();
+        self.journaled.changed(counter);
         Some((counter, entry.op.clone(), entry.ink_end))
     }
 
@@ -291,11 +299,17 @@ impl Outbox {
         if answered.checked_add(1).is_none_or(|next| next == u32::MAX) {
             return Err(DecodeError::OutOfRange);
         }
+        self.journaled.is_certain();
         if answered >= self.next_counter() {
-            // Ops of this key from another life: go on after them.
-            self.entries.clear();
-            self.points = 0;
-            self.first = answered + 1;
+            if answered - self.next_counter() < SKIPPED {
+                // The last ones before this client was restored: they are as safe as the room is.
+                self.fill(actor, answered + 1);
+            } else {
+                // Ops of this key from another life: go on after them.
+                self.entries.clear();
+                self.points = 0;
+                self.first = answered + 1;
+            }
         }
         if answered + 1 < self.first {
             // A room that lost the answers to refused ops expects their numbers again. Ops that name a stroke which
@@ -304,16 +318,10 @@ impl Outbox {
                 return Err(DecodeError::OutOfRange);
             }
             for counter in (answered + 1..self.first).rev() {
-                let stroke = StrokeId(OpId { actor, counter });
-                self.entries.push_front(Entry {
-                    op: Arc::new(Op::Finish { stroke }),
-                    ink_end: 0,
-                    echoed: false,
-                    rejected: true,
-                    position: Position(0),
-                });
+                self.entries.push_front(Entry::filling(actor, counter));
             }
             self.first = answered + 1;
+            self.journaled.out_of_date();
         }
         for (entry, counter) in self.entries.iter_mut().zip(self.first..) {
             entry.echoed = false;
@@ -352,6 +360,9 @@ impl Outbox {
                 }
             }
             entry.op = Arc::new(op);
+        }
+        if answered > 0 {
+            self.journaled.out_of_date();
         }
         self.first = self.first.saturating_add(answered);
         self.answered = answered;

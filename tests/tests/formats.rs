@@ -9,6 +9,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use bytes::Bytes;
+use chalkboard_client::{Client, ClientOptions};
 use chalkboard_shared::codec::Writer;
 use chalkboard_shared::cursor::{CursorState, CursorTool};
 use chalkboard_shared::growth::Growth;
@@ -27,6 +28,7 @@ use chalkboard_shared::{
     Position, RejectReason, Rights, Secret, SessionId, Stroke, StrokeId, StrokeStyle, Tick,
 };
 use chalkboard_simulation::{LogRecord, Room};
+use chalkboard_tests::ensemble::{Ensemble, GOOD};
 use chalkboard_tests::stage::{CONFIG, Stage, join, ops};
 
 fn golden(name: &str) -> (PathBuf, String) {
@@ -393,5 +395,65 @@ fn a_snapshot_of_version_2_opens_forever() {
         written,
         text.trim(),
         "the format has changed: give it a new version, keep reading this one"
+    );
+}
+
+/// A client that knows two strokes, has gone offline, drawn another and erased one of the two.
+fn offline() -> Ensemble {
+    let mut ensemble = Ensemble::of_editors(1, 4, GOOD);
+    let draw = |ensemble: &mut Ensemble| {
+        let client = &mut ensemble.members[0].client;
+        let stroke = client.begin_stroke(STYLE, ink().points());
+        client.finish_stroke(stroke);
+        stroke
+    };
+    let first = draw(&mut ensemble);
+    draw(&mut ensemble);
+    ensemble.settle();
+    ensemble.cut(0);
+    draw(&mut ensemble);
+    ensemble.members[0].client.erase(&[first]);
+    ensemble
+}
+
+#[test]
+fn what_version_1_kept_of_a_client_opens_forever() {
+    let (path, text) = golden("journal-1.txt");
+    let mut ensemble = offline();
+    let client = &mut ensemble.members[0].client;
+    if text.is_empty() {
+        let change = client.take_journal().expect("something is to be kept");
+        let board = client.board_to_keep().expect("something is held");
+        let pieces = [change.head, board].into_iter();
+        let pieces = pieces.chain(change.ops.into_iter().map(|(_, op)| op));
+        let lines: Vec<String> = pieces.map(|piece| hex(&piece)).collect();
+        fs::write(path, lines.join("\n") + "\n").expect("it can be written");
+        panic!("a new golden file was written: look at it and commit it");
+    }
+    let mut pieces = text.lines().map(|line| unhex(line).to_vec());
+    let (head, board) = (
+        pieces.next().expect("a head"),
+        pieces.next().expect("a board"),
+    );
+    let mut again = Client::new(ClientOptions {
+        board: BoardId([1; 16]),
+        secret: Secret([2; 16]),
+        key: [3; 16],
+        name: String::new(),
+        color: 0,
+        is_stamping: false,
+    });
+    again.restore(&head, pieces).expect("version 1");
+    again.restore_board(&board).expect("version 1");
+    let seen = |client: &Client| -> Vec<Stroke> {
+        let strokes = client.board().strokes_in(BoardRect::EVERYTHING);
+        strokes.into_iter().cloned().collect()
+    };
+    assert_eq!(seen(&again).len(), 2);
+    assert_eq!(seen(&again), seen(client));
+    assert_eq!(again.save_state(), client.save_state());
+    assert_eq!(
+        (again.actor(), again.position()),
+        (client.actor(), client.position())
     );
 }

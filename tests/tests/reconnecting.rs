@@ -1,8 +1,11 @@
 //! Whoever comes back goes on where they left: they get what has changed meanwhile and nothing else, what they drew alone
 //! is merged by the rules, and their board is the one that everybody has.
 
+use std::collections::BTreeMap;
+
 use chalkboard_client::bridge::SaveState;
-use chalkboard_shared::{BoardPoint, BoardRect, StrokeId};
+use chalkboard_client::{Client, ClientOptions};
+use chalkboard_shared::{BoardId, BoardPoint, BoardRect, Secret, StrokeId};
 use chalkboard_tests::dice::seeds;
 use chalkboard_tests::ensemble::{BAD, Ensemble, GOOD};
 
@@ -238,4 +241,171 @@ fn who_left_in_the_middle_of_everything_comes_back_to_the_same() {
         ensemble.check_agreement();
     }
     assert!(resumed > 100, "only {resumed} resumed");
+}
+
+/// What a platform keeps of a member.
+#[derive(Debug, Default, Clone)]
+struct Kept {
+    head: Vec<u8>,
+    ops: BTreeMap<u32, Vec<u8>>,
+    board: Option<Vec<u8>>,
+}
+
+impl Kept {
+    /// Stores what the journal lacks.
+    fn keep(&mut self, client: &mut Client) {
+        if let Some(change) = client.take_journal() {
+            if change.is_anew {
+                self.ops.clear();
+            }
+            self.head = change.head;
+            self.ops.retain(|counter, _| *counter >= change.first);
+            self.ops.extend(change.ops);
+        }
+    }
+
+    /// Ends a member, and runs it anew from what was kept.
+    fn reopen(&self, ensemble: &mut Ensemble, n: usize) {
+        ensemble.cut(n);
+        let mut key = [0; 16];
+        key[..8].copy_from_slice(&ensemble.members[n].actor().0.to_le_bytes());
+        let mut client = Client::new(ClientOptions {
+            board: BoardId([1; 16]),
+            secret: Secret([2; 16]),
+            key,
+            name: "again".into(),
+            color: 0,
+            is_stamping: false,
+        });
+        client.set_view(BoardRect::EVERYTHING);
+        if !self.head.is_empty() {
+            let ops = self.ops.values().cloned();
+            client.restore(&self.head, ops).expect("its own head");
+        }
+        if let Some(board) = &self.board {
+            client.restore_board(board).expect("its own board");
+        }
+        ensemble.members[n].client = client;
+    }
+}
+
+#[test]
+fn a_tab_that_was_closed_offline_loses_nothing() {
+    let (mut ensemble, strokes) = drawn(2, 100, 8);
+    let mut kept = Kept::default();
+    kept.keep(&mut ensemble.members[1].client);
+    kept.board = ensemble.members[1].client.board_to_keep();
+    ensemble.cut(1);
+    let mut mine = Vec::new();
+    for n in 0..4 {
+        mine.push(draw(&mut ensemble, 1, at(n * 40, 700)));
+        let client = &mut ensemble.members[1].client;
+        client.erase(&[strokes[n as usize]]);
+        kept.keep(client);
+        // Every time the tab is opened anew, still offline, and everything is there.
+        kept.reopen(&mut ensemble, 1);
+        assert!(mine.iter().all(|stroke| sees(&ensemble, 1, *stroke)));
+        assert!(!sees(&ensemble, 1, strokes[n as usize]) && sees(&ensemble, 1, strokes[9]));
+    }
+    let (is_resumed, bytes) = come_back(&mut ensemble, 1);
+    assert!(is_resumed && bytes < 3000, "{bytes} bytes");
+    assert_eq!(ensemble.room.stroke_count(), 101 + 4);
+    assert_eq!(ensemble.room.visible_stroke_count(), 101);
+    ensemble.check_agreement();
+    kept.keep(&mut ensemble.members[1].client);
+    assert!(kept.ops.is_empty(), "what is saved need not be kept");
+}
+
+#[test]
+fn a_tab_that_was_never_online_has_its_ink_when_it_comes_again() {
+    let mut ensemble = Ensemble::of_editors(2, 9, GOOD);
+    let mut kept = Kept::default();
+    Kept::default().reopen(&mut ensemble, 1);
+    let before = draw(&mut ensemble, 1, at(0, 0));
+    kept.keep(&mut ensemble.members[1].client);
+    kept.reopen(&mut ensemble, 1);
+    assert!(sees(&ensemble, 1, before));
+    draw(&mut ensemble, 1, at(90, 0));
+    come_back(&mut ensemble, 1);
+    assert_eq!(ensemble.room.stroke_count(), 2);
+    ensemble.check_agreement();
+}
+
+#[test]
+fn a_number_that_was_used_but_not_kept_is_not_used_again() {
+    let (mut ensemble, _) = drawn(2, 3, 10);
+    let mut kept = Kept::default();
+    draw(&mut ensemble, 1, at(0, 50));
+    kept.keep(&mut ensemble.members[1].client);
+    // Sent and answered, but the tab dies before its store has it.
+    draw(&mut ensemble, 1, at(0, 90));
+    ensemble.settle();
+    kept.reopen(&mut ensemble, 1);
+    let offline = draw(&mut ensemble, 1, at(0, 140));
+    kept.keep(&mut ensemble.members[1].client);
+    come_back(&mut ensemble, 1);
+    assert_eq!(ensemble.room.stroke_count(), 4 + 3);
+    assert!(sees(&ensemble, 0, offline));
+    ensemble.check_agreement();
+}
+
+#[test]
+fn whatever_moment_a_tab_dies_at_its_ops_count_once() {
+    for seed in seeds(6_000_000, 40) {
+        let mut ensemble = Ensemble::of_editors(2, seed, BAD);
+        let mut kept = Kept::default();
+        kept.keep(&mut ensemble.members[1].client);
+        let mut drawing: Option<StrokeId> = None;
+        let mut shown = Vec::new();
+        for _ in 0..300 {
+            let place = ensemble.dice.point(2000);
+            match ensemble.dice.below(8) {
+                0..=2 => match drawing.take() {
+                    Some(stroke) if ensemble.dice.chance(40) => {
+                        ensemble.members[1].client.finish_stroke(stroke);
+                        shown.push(stroke);
+                    }
+                    Some(stroke) => {
+                        extend(&mut ensemble, 1, stroke, place);
+                        drawing = Some(stroke);
+                    }
+                    None => drawing = Some(begin(&mut ensemble, 1, place)),
+                },
+                3 if ensemble.dice.chance(20) => ensemble.cut(1),
+                4 => ensemble.connect(1),
+                5 if ensemble.dice.chance(30) => {
+                    let board = ensemble.members[1].client.board_to_keep();
+                    kept.board = board.or(kept.board);
+                }
+                6 if ensemble.dice.chance(20) => {
+                    // A store that is written a moment later than things are sent may lack the last of them.
+                    if ensemble.dice.chance(70) {
+                        kept.keep(&mut ensemble.members[1].client);
+                    } else {
+                        shown.clear();
+                    }
+                    kept.reopen(&mut ensemble, 1);
+                    drawing = None;
+                }
+                7 if ensemble.dice.chance(3) => ensemble.crash(),
+                _ => {}
+            }
+            if ensemble.dice.chance(90) {
+                kept.keep(&mut ensemble.members[1].client);
+            }
+            ensemble.step();
+        }
+        ensemble.connect(0);
+        ensemble.connect(1);
+        ensemble.settle();
+        for stroke in shown {
+            // Names last as soon as there are any.
+            let is_lasting = stroke.actor() == ensemble.members[1].actor();
+            assert!(
+                !is_lasting || sees(&ensemble, 1, stroke),
+                "seed {seed}: {stroke:?}"
+            );
+        }
+        ensemble.check_agreement();
+    }
 }

@@ -1,0 +1,76 @@
+//! Keeping a client beyond its end: what the platform is to store, and a client by what was stored.
+
+use chalkboard_shared::DecodeError;
+
+use super::{Client, Held, waiting};
+use crate::journal::{self, JournalChange, KeptBoard};
+use crate::outbox::Outbox;
+
+impl Client {
+    /// Takes over from an earlier run with the same key, by its head and its ops in any order as
+    /// [`Client::take_journal`] gave them: to be called before anything else. Ops that are damaged are left out.
+    ///
+    /// # Errors
+    /// A damaged or newer head: begin with a new key, and leave what is stored to a program that can read it.
+    pub fn restore(
+        &mut self,
+        head: &[u8],
+        ops: impl IntoIterator<Item = Vec<u8>>,
+    ) -> Result<(), DecodeError> {
+        let (actor, first) = journal::decode_head(head)?;
+        let ops = ops
+            .into_iter()
+            .filter_map(|op| journal::decode_op(actor, &op).ok());
+        let mut ops: Vec<_> = ops.collect();
+        ops.sort_by_key(|(counter, _)| *counter);
+        self.actor = actor;
+        self.is_restored = true;
+        self.outbox = Outbox::restored(actor, first, ops);
+        self.board.predict_anew(actor, waiting(&self.outbox));
+        Ok(())
+    }
+
+    /// What has changed in the outbox since the last call, to be stored before anything is sent.
+    pub fn take_journal(&mut self) -> Option<JournalChange> {
+        self.outbox.take_journal(self.actor)
+    }
+
+    /// Shows the board as [`Client::board_to_keep`] gave it, until the room says what has changed: to be called before
+    /// the first connection, after [`Client::restore`].
+    ///
+    /// # Errors
+    /// It is damaged, or was kept by a newer program.
+    pub fn restore_board(&mut self, bytes: &[u8]) -> Result<(), DecodeError> {
+        let KeptBoard {
+            epoch,
+            position,
+            coverage,
+            held,
+            strokes,
+        } = journal::decode_board(bytes)?;
+        for stroke in strokes {
+            self.board.put(stroke)?;
+        }
+        self.board.answered();
+        self.place = Some((epoch, position));
+        self.held = Some(Held {
+            coverage,
+            rect: held,
+        });
+        Ok(())
+    }
+
+    /// The board as far as it is held completely; `None` where nothing is, or more than may be kept. Takes some
+    /// milliseconds for 50,000 strokes.
+    pub fn board_to_keep(&self) -> Option<Vec<u8>> {
+        let (epoch, position) = self.place?;
+        let Held { coverage, rect } = self.held?;
+        journal::encode_board(&KeptBoard {
+            epoch,
+            position,
+            coverage,
+            held: rect,
+            strokes: self.board.confirmed(),
+        })
+    }
+}
