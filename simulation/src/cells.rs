@@ -1,8 +1,9 @@
 //! Cells: where visible strokes lie, and each cell's chunk as whoever joins gets it.
 //!
-//! A quadtree over the places where strokes begin, which never change: every visible stroke is in exactly one cell
-//! for as long as it is visible, and a cell that holds too much is split in four. Its bounds are those of all ink in
-//! it. A cell's chunk is encoded when somebody asks for it, once for all who do, and dropped when a stroke in it
+//! A quadtree over the middles of strokes: every visible stroke is in exactly one cell, and a cell that holds too much is
+//! split in four. A stroke stays in its cell though its middle moves while it grows; once it is finished it may be put
+//! where its middle is ([`Cells::settle`]), because a cell's bounds are those of all ink in it, and whoever looks at a part
+//! of it gets all of it. A cell's chunk is encoded when somebody asks for it, once for all who do, and dropped when a stroke in it
 //! changes; those that nobody asked for in the longest time go when there are too many bytes of them.
 //!
 //! Cells are never joined again, so that their numbers stay valid: a board's cells are at most a few for each time
@@ -13,10 +14,10 @@ use bytes::Bytes;
 use chalkboard_shared::wire::ServerMessage;
 use chalkboard_shared::{BoardPoint, BoardRect, Stroke, StrokeId, Tick};
 
-/// Weight at which a cell is split: points, and some for each stroke. About 40 KB encoded, small enough for the first
-/// strokes to show early, large enough for columns to compress; far below what a chunk may hold even with the
+/// Weight at which a cell is split: points, and some for each stroke. About 10 KB encoded: small enough that a view does
+/// not bring along much beside it, large enough for columns to compress; far below what a chunk may hold even with the
 /// longest stroke on top.
-const CELL_WEIGHT_MAX: usize = 32 * 1024;
+const CELL_WEIGHT_MAX: usize = 8 * 1024;
 
 /// What a stroke weighs beside its points.
 const STROKE_WEIGHT: usize = 8;
@@ -24,7 +25,7 @@ const STROKE_WEIGHT: usize = 8;
 /// Bytes of chunks kept: a board of 1,000,000 strokes has 45 MB of them, an eighth of what it takes in memory.
 const CACHE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// Halvings of the plane down to a single point, and as many for strokes that begin at the same one.
+/// Halvings of the plane down to a single point, and as many for strokes whose middles are the same.
 const DEPTH_MAX: u32 = 64;
 
 /// A cell, for good.
@@ -37,15 +38,16 @@ const ROOT: CellId = CellId(0);
 /// A stroke's way down the tree.
 #[derive(Debug, Clone, Copy)]
 struct Way {
-    /// Where it begins, counted from the plane's corner.
+    /// Its middle, counted from the plane's corner.
     from_corner: [u32; 2],
-    /// Tells strokes apart that begin at the same point.
+    /// Tells strokes apart that have the same middle.
     tie: u64,
 }
 
 impl Way {
     fn of(stroke: &Stroke) -> Self {
-        let BoardPoint { x, y } = stroke.first_point().unwrap_or_default();
+        let middle = Some(stroke.bounds).filter(|bounds| !bounds.is_empty());
+        let BoardPoint { x, y } = middle.map_or_else(BoardPoint::default, BoardRect::center);
         let StrokeId(op) = stroke.id;
         let spread = |v: u64| v.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         Self {
@@ -69,6 +71,9 @@ impl Way {
 struct Cell {
     /// Around all ink in it; may be larger.
     bounds: BoardRect,
+    /// The cell that it is a quarter of; the whole plane is its own.
+    parent: CellId,
+    depth: u32,
     content: Content,
 }
 
@@ -89,9 +94,11 @@ struct Leaf {
 }
 
 impl Cell {
-    fn empty() -> Self {
+    fn empty(parent: CellId, depth: u32) -> Self {
         Self {
             bounds: BoardRect::EMPTY,
+            parent,
+            depth,
             content: Content::Leaf(Leaf::default()),
         }
     }
@@ -118,6 +125,8 @@ pub(crate) struct CellChunk {
 #[derive(Resource, Debug)]
 pub(crate) struct Cells {
     cells: Vec<Cell>,
+    /// The leaf that each stroke is in, by its number among the entities.
+    homes: Vec<CellId>,
     stroke_count: usize,
     cached_bytes: usize,
     cached_bytes_max: usize,
@@ -126,7 +135,8 @@ pub(crate) struct Cells {
 impl Default for Cells {
     fn default() -> Self {
         Self {
-            cells: vec![Cell::empty()],
+            cells: vec![Cell::empty(ROOT, 0)],
+            homes: Vec::new(),
             stroke_count: 0,
             cached_bytes: 0,
             cached_bytes_max: CACHE_BYTES_MAX,
@@ -147,32 +157,36 @@ impl Cells {
         stroke: &Stroke,
         stroke_of: impl Fn(Entity) -> Option<&'a Stroke>,
     ) {
-        let (cell, depth) = self.reach(&Way::of(stroke), stroke.extent());
+        let cell = self.leaf_for(stroke);
         if let Some(leaf) = self.change(cell) {
             leaf.strokes.push(entity);
             leaf.weight += STROKE_WEIGHT + stroke.point_count as usize;
             self.stroke_count += 1;
-            self.split(cell, depth, stroke_of);
+            self.note_home(entity, cell);
+            self.reach(cell, stroke.extent());
+            self.split(cell, stroke_of);
         }
     }
 
     /// A visible stroke has changed; it had `points_before` points.
     pub(crate) fn update<'a>(
         &mut self,
+        entity: Entity,
         stroke: &Stroke,
         points_before: u32,
         stroke_of: impl Fn(Entity) -> Option<&'a Stroke>,
     ) {
-        let (cell, depth) = self.reach(&Way::of(stroke), stroke.extent());
+        let cell = self.home(entity);
         if let Some(leaf) = self.change(cell) {
             leaf.weight += (stroke.point_count - points_before) as usize;
-            self.split(cell, depth, stroke_of);
+            self.reach(cell, stroke.extent());
+            self.split(cell, stroke_of);
         }
     }
 
     /// A stroke that was visible is no more; it had `points_before` points.
-    pub(crate) fn remove(&mut self, entity: Entity, stroke: &Stroke, points_before: u32) {
-        let (cell, _) = self.reach(&Way::of(stroke), BoardRect::EMPTY);
+    pub(crate) fn remove(&mut self, entity: Entity, points_before: u32) {
+        let cell = self.home(entity);
         if let Some(leaf) = self.change(cell)
             && let Some(at) = leaf.strokes.iter().position(|&other| other == entity)
         {
@@ -182,18 +196,56 @@ impl Cells {
         }
     }
 
-    /// Goes down to a leaf, and grows the bounds on the way.
-    fn reach(&mut self, way: &Way, extent: BoardRect) -> (CellId, u32) {
+    /// Puts a visible stroke where its middle is. Whoever has had some cells and waits for others may miss it by that.
+    pub(crate) fn settle<'a>(
+        &mut self,
+        entity: Entity,
+        stroke: &Stroke,
+        stroke_of: impl Fn(Entity) -> Option<&'a Stroke>,
+    ) {
+        if self.leaf_for(stroke) != self.home(entity) {
+            self.remove(entity, stroke.point_count);
+            self.insert(entity, stroke, stroke_of);
+        }
+    }
+
+    /// The leaf that a visible stroke is in.
+    fn home(&self, entity: Entity) -> CellId {
+        let home = self.homes.get(entity.index_u32() as usize);
+        home.copied().unwrap_or(ROOT)
+    }
+
+    fn note_home(&mut self, entity: Entity, cell: CellId) {
+        let at = entity.index_u32() as usize;
+        if self.homes.len() <= at {
+            self.homes.resize(at + 1, ROOT);
+        }
+        self.homes[at] = cell;
+    }
+
+    /// The leaf in which a stroke's middle lies.
+    fn leaf_for(&self, stroke: &Stroke) -> CellId {
+        let way = Way::of(stroke);
         let mut at = ROOT;
-        let mut depth = 0;
+        loop {
+            let cell = &self.cells[at.0 as usize];
+            let Content::Branch(first) = cell.content else {
+                return at;
+            };
+            at = CellId(first.0 + way.quarter(cell.depth));
+        }
+    }
+
+    /// Grows the bounds of a leaf and of all that it is a part of.
+    fn reach(&mut self, leaf: CellId, extent: BoardRect) {
+        let mut at = leaf;
         loop {
             let cell = &mut self.cells[at.0 as usize];
             cell.bounds = cell.bounds.union(extent);
-            let Content::Branch(first) = cell.content else {
-                return (at, depth);
-            };
-            at = CellId(first.0 + way.quarter(depth));
-            depth += 1;
+            if at == ROOT {
+                return;
+            }
+            at = cell.parent;
         }
     }
 
@@ -209,16 +261,12 @@ impl Cells {
     }
 
     /// Splits a leaf that holds too much, until no part of it does.
-    fn split<'a>(
-        &mut self,
-        cell: CellId,
-        depth: u32,
-        stroke_of: impl Fn(Entity) -> Option<&'a Stroke>,
-    ) {
-        let mut heavy = vec![(cell, depth)];
-        while let Some((at, depth)) = heavy.pop() {
+    fn split<'a>(&mut self, cell: CellId, stroke_of: impl Fn(Entity) -> Option<&'a Stroke>) {
+        let mut heavy = vec![cell];
+        while let Some(at) = heavy.pop() {
             let first = CellId(self.cells.len() as u32);
             let cell = &mut self.cells[at.0 as usize];
+            let depth = cell.depth;
             let Content::Leaf(leaf) = &mut cell.content else {
                 continue;
             };
@@ -227,20 +275,22 @@ impl Cells {
             }
             let strokes = core::mem::take(&mut leaf.strokes);
             cell.content = Content::Branch(first);
-            self.cells.extend((0..4).map(|_| Cell::empty()));
+            let quarters = (0..4).map(|_| Cell::empty(at, depth + 1));
+            self.cells.extend(quarters);
             for entity in strokes {
                 let Some(stroke) = stroke_of(entity) else {
                     continue;
                 };
-                let quarter = Way::of(stroke).quarter(depth);
-                let cell = &mut self.cells[(first.0 + quarter) as usize];
+                let quarter = CellId(first.0 + Way::of(stroke).quarter(depth));
+                let cell = &mut self.cells[quarter.0 as usize];
                 cell.bounds = cell.bounds.union(stroke.extent());
                 if let Content::Leaf(leaf) = &mut cell.content {
                     leaf.strokes.push(entity);
                     leaf.weight += STROKE_WEIGHT + stroke.point_count as usize;
                 }
+                self.note_home(entity, quarter);
             }
-            heavy.extend((0..4).map(|quarter| (CellId(first.0 + quarter), depth + 1)));
+            heavy.extend((0..4).map(|quarter| CellId(first.0 + quarter)));
         }
     }
 
@@ -297,7 +347,9 @@ impl Cells {
         now: Tick,
         stroke_of: impl Fn(Entity) -> Option<&'a Stroke>,
     ) -> CellChunk {
-        let Cell { bounds, content } = &mut self.cells[cell.0 as usize];
+        let Cell {
+            bounds, content, ..
+        } = &mut self.cells[cell.0 as usize];
         let Content::Leaf(leaf) = content else {
             return CellChunk {
                 frame: ServerMessage::encode_chunk([]),

@@ -5,6 +5,7 @@ use bevy_ecs::prelude::*;
 use bevy_ecs::schedule::IntoScheduleConfigs;
 
 use crate::cells::Cells;
+use crate::joining::Turns;
 use crate::room::{RoomSystems, RoomTick};
 use crate::strokes::{Body, StrokeTable};
 
@@ -18,7 +19,12 @@ impl Plugin for IndexPlugin {
     }
 }
 
-fn index_touched(mut table: ResMut<StrokeTable>, mut cells: ResMut<Cells>, bodies: Query<&Body>) {
+fn index_touched(
+    mut table: ResMut<StrokeTable>,
+    mut cells: ResMut<Cells>,
+    turns: Res<Turns>,
+    bodies: Query<&Body>,
+) {
     let stroke_of = |entity| bodies.get(entity).ok().map(|Body(stroke)| stroke);
     for slot in 0..table.touched.len() {
         let touched = table.touched[slot];
@@ -29,8 +35,14 @@ fn index_touched(mut table: ResMut<StrokeTable>, mut cells: ResMut<Cells>, bodie
         let before = touched.before.filter(|before| before.is_visible);
         match (before, !stroke.erased.value) {
             (None, true) => cells.insert(touched.entity, stroke, stroke_of),
-            (Some(before), true) => cells.update(stroke, before.point_count, stroke_of),
-            (Some(before), false) => cells.remove(touched.entity, stroke, before.point_count),
+            (Some(before), true) => {
+                cells.update(touched.entity, stroke, before.point_count, stroke_of);
+                // Its middle does not move any more, and nobody is on the way through the cells.
+                if stroke.is_finished() && !turns.is_any_waiting() {
+                    cells.settle(touched.entity, stroke, stroke_of);
+                }
+            }
+            (Some(before), false) => cells.remove(touched.entity, before.point_count),
             (None, false) => {}
         }
     }

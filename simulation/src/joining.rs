@@ -58,6 +58,13 @@ pub(crate) struct Turns {
     waiting: VecDeque<SessionId>,
 }
 
+impl Turns {
+    /// Some session has had some of its cells, and waits for others.
+    pub(crate) fn is_any_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+}
+
 /// What a session still lacks of its area.
 #[derive(Debug, Default)]
 pub(crate) struct Backlog {

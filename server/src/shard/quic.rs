@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chalkboard_shared::limits::SESSION_QUEUE_BYTES_MAX;
+use quinn_proto::congestion::CubicConfig;
 use quinn_proto::crypto::rustls::QuicServerConfig;
 use quinn_proto::{AckFrequencyConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
 
@@ -36,6 +37,10 @@ const CRYPTO_BUFFER_BYTES: usize = 16 * 1024;
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 const IDLE_MAX_MS: u32 = 15_000;
 const INITIAL_RTT: Duration = Duration::from_millis(100);
+/// Bytes that a new connection may have on their way before anything is known of it: 32 packets, spread out. The
+/// protocol's own 10 are fewer than a client must have before it acknowledges at once, so that every join stood still for
+/// an acknowledgement's delay, and a board took two more round trips.
+const INITIAL_WINDOW_BYTES: u64 = 32 * 1452;
 
 /// Packets that a client takes before it must acknowledge them, where it can be asked.
 const ACK_THRESHOLD: u32 = 10;
@@ -60,8 +65,11 @@ fn transport_config() -> TransportConfig {
     let mut acks = AckFrequencyConfig::default();
     acks.ack_eliciting_threshold(ACK_THRESHOLD.into())
         .max_ack_delay(Some(ACK_DELAY));
+    let mut congestion = CubicConfig::default();
+    congestion.initial_window(INITIAL_WINDOW_BYTES);
     let mut config = TransportConfig::default();
     config
+        .congestion_controller_factory(Arc::new(congestion))
         .max_concurrent_bidi_streams(STREAMS_MAX.into())
         .max_concurrent_uni_streams(STREAMS_MAX.into())
         .stream_receive_window(STREAM_WINDOW_BYTES.into())

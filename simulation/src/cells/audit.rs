@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use bevy_ecs::prelude::*;
 use chalkboard_shared::{BoardRect, Stroke};
 
-use super::{CellId, Cells, Content, ROOT, STROKE_WEIGHT, Way};
+use super::{Cells, Content, ROOT, STROKE_WEIGHT};
 use crate::audit::AuditError;
 
 impl Cells {
-    /// Compares the tree with the visible strokes: each in the one leaf that its first point leads to, within the
+    /// Compares the tree with the visible strokes: each in the one leaf that is its home, within the
     /// bounds of every cell on the way, and nothing else in there.
     ///
     /// # Errors
@@ -22,7 +22,7 @@ impl Cells {
             });
         }
         for (entity, stroke) in visible {
-            let leaf = self.leaf_of(stroke)?;
+            let leaf = self.leaf_of(*entity, stroke)?;
             if leaf.iter().filter(|other| *other == entity).count() != 1 {
                 return Err(AuditError::Missing { stroke: stroke.id });
             }
@@ -52,20 +52,21 @@ impl Cells {
         Ok(())
     }
 
-    fn leaf_of(&self, stroke: &Stroke) -> Result<&[Entity], AuditError> {
-        let (way, extent) = (Way::of(stroke), stroke.extent());
+    fn leaf_of(&self, entity: Entity, stroke: &Stroke) -> Result<&[Entity], AuditError> {
+        let extent = stroke.extent();
         let is_within = |bounds: BoardRect| bounds.union(extent) == bounds;
-        let (mut at, mut depth) = (ROOT, 0);
+        let home = self.home(entity);
+        let mut at = home;
         loop {
             let cell = &self.cells[at.0 as usize];
             if !is_within(cell.bounds) {
                 return Err(AuditError::OutOfBounds { stroke: stroke.id });
             }
-            match &cell.content {
-                Content::Leaf(leaf) => return Ok(&leaf.strokes),
-                Content::Branch(first) => at = CellId(first.0 + way.quarter(depth)),
+            if at == ROOT {
+                break;
             }
-            depth += 1;
+            at = cell.parent;
         }
+        Ok(self.strokes(home))
     }
 }

@@ -44,12 +44,20 @@ impl Pair {
         stroke.push(points);
         let strokes = &self.strokes;
         self.cells
-            .update(&strokes[&entity], before, |entity| strokes.get(&entity));
+            .update(entity, &strokes[&entity], before, |entity| {
+                strokes.get(&entity)
+            });
+    }
+
+    fn settle(&mut self, entity: Entity) {
+        let strokes = &self.strokes;
+        self.cells
+            .settle(entity, &strokes[&entity], |entity| strokes.get(&entity));
     }
 
     fn erase(&mut self, entity: Entity) {
         let stroke = self.strokes.remove(&entity).expect("is there");
-        self.cells.remove(entity, &stroke, stroke.point_count);
+        self.cells.remove(entity, stroke.point_count);
     }
 
     /// Leaves that a rectangle touches.
@@ -97,7 +105,7 @@ fn line(x: i32, y: i32, count: i32) -> Vec<InkPoint> {
 }
 
 #[test]
-fn strokes_stay_where_they_began_while_cells_split_beneath_them() {
+fn strokes_keep_their_homes_while_cells_split_beneath_them() {
     let mut pair = Pair::default();
     let mut drawn = Vec::new();
     for n in 0..600i32 {
@@ -108,6 +116,9 @@ fn strokes_stay_where_they_began_while_cells_split_beneath_them() {
         }
         if n % 3 == 0 {
             pair.extend(drawn[(n / 2) as usize], &line(-x * 10, y, 150));
+        }
+        if n % 5 == 0 {
+            pair.settle(drawn[(n / 2) as usize]);
         }
         if n % 7 == 6 {
             pair.erase(drawn.swap_remove((n / 3) as usize));
@@ -168,12 +179,19 @@ fn a_chunk_is_encoded_once_until_its_cell_changes() {
 
 #[test]
 fn chunks_that_nobody_asks_for_go_first() {
-    let mut pair = Pair::default();
-    for n in 0..2000 {
-        pair.draw(&line(n * 7919 % 100_000, n * 104_729 % 100_000, 100));
-    }
+    let drawn = || {
+        let mut pair = Pair::default();
+        for n in 0..2000 {
+            pair.draw(&line(n * 7919 % 100_000, n * 104_729 % 100_000, 100));
+        }
+        pair
+    };
+    let mut pair = drawn();
     let leaves = pair.leaves(BoardRect::EVERYTHING);
-    let size = pair.chunk(leaves[0], 1).frame.len();
+    let sizes = leaves.iter().map(|leaf| pair.chunk(*leaf, 1).frame.len());
+    let size = sizes.max().expect("there are leaves");
+    let mut pair = drawn();
+    pair.chunk(leaves[0], 1);
     pair.cells.cached_bytes_max = 4 * size;
     for (cell, tick) in leaves.iter().zip(2..) {
         pair.chunk(*cell, tick);
@@ -185,4 +203,44 @@ fn chunks_that_nobody_asks_for_go_first() {
         assert!(pair.cells.cached_bytes <= pair.cells.cached_bytes_max);
     }
     assert!(pair.chunk(leaves[1], 1000).work > 0, "nobody asked for it");
+}
+
+#[test]
+fn settled_strokes_make_cells_that_reach_less_far() {
+    let mut pair = Pair::default();
+    let start = |n: i32| n * 7919 % 100_000;
+    let drawn: Vec<_> = (0..600)
+        .map(|n| pair.draw(&line(start(n), n, 50)))
+        .collect();
+    // From there they go far, one to the left, the next to the right.
+    for (&entity, n) in drawn.iter().zip(0..) {
+        let step = if n % 2 == 0 { 1000 } else { -1000 };
+        let far: Vec<_> = (1..50)
+            .map(|i| InkPoint::new(start(n) + i * step, n, 128))
+            .collect();
+        pair.extend(entity, &far);
+    }
+    pair.check();
+    let everywhere = BoardRect::EVERYTHING.inflate(9999);
+    let met = |pair: &mut Pair| {
+        for leaf in pair.leaves(everywhere) {
+            // Encoded, its bounds are exact.
+            pair.chunk(leaf, 1);
+        }
+        let window = BoardRect::from_corners(BoardPoint::new(0, 0), BoardPoint::new(10_000, 999));
+        let met = pair.leaves(window);
+        met.iter()
+            .map(|leaf| pair.cells.strokes(*leaf).len())
+            .sum::<usize>()
+    };
+    let before = met(&mut pair);
+    for &entity in &drawn {
+        pair.settle(entity);
+    }
+    pair.check();
+    let after = met(&mut pair);
+    assert!(
+        after * 4 < before * 3,
+        "{after} strokes where there were {before}"
+    );
 }
