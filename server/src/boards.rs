@@ -312,6 +312,19 @@ impl Boards {
         Err(DisconnectReason::Storage)
     }
 
+    /// What a secret allows on a board.
+    ///
+    /// # Errors
+    /// [`DisconnectReason::NoAccess`] for an unknown board and for a wrong secret alike.
+    pub(crate) async fn rights(
+        &self,
+        board: BoardId,
+        secret: Secret,
+    ) -> Result<Rights, DisconnectReason> {
+        let (_, rights) = self.authorize(board, secret).await?;
+        Ok(rights)
+    }
+
     /// What is the matter with saving, if anything.
     pub(crate) fn trouble(&self) -> Option<String> {
         self.log.failing()

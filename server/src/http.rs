@@ -1,6 +1,6 @@
 //! HTTP: the router, and what all its answers have in common.
 //!
-//! Page and assets in [`page`], the API in [`boards`], [`connect`], [`health`] and [`metrics`], its errors in [`problem`], sockets
+//! Page and assets in [`page`], the API in [`boards`], [`past`], [`connect`], [`health`] and [`metrics`], its errors in [`problem`], sockets
 //! and TLS in [`listener`]. The API is small on purpose: everything about a live board goes over a session.
 
 pub(crate) mod boards;
@@ -9,6 +9,7 @@ pub(crate) mod health;
 pub(crate) mod listener;
 pub(crate) mod metrics;
 pub(crate) mod page;
+pub(crate) mod past;
 pub(crate) mod problem;
 
 use std::net::SocketAddr;
@@ -22,6 +23,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 use tokio::sync::Semaphore;
 
+use crate::past::Pasts;
 use crate::session::Reception;
 use crate::shard::ShardAddress;
 use crate::telemetry::Counters;
@@ -43,6 +45,9 @@ pub(crate) struct Site {
     pub(crate) certificates: Arc<Certificates>,
     pub(crate) shards: Vec<ShardAddress>,
     pub(crate) creations: AddressBuckets,
+    pub(crate) pasts: Pasts,
+    /// Questions about the past.
+    pub(crate) looks_back: AddressBuckets,
     /// Places of WebSockets: once upgraded they are no longer the listener's.
     pub(crate) sockets: Arc<Semaphore>,
     /// Value of `Content-Security-Policy`.
@@ -64,6 +69,13 @@ pub(crate) fn router(site: Arc<Site>) -> Router {
         .route("/api/v1/boards", post(boards::create))
         .route("/api/v1/boards/{id}", get(boards::inspect))
         .route("/api/v1/boards/{id}/connect", get(connect::connect))
+        .route("/api/v1/boards/{id}/timeline", get(past::timeline))
+        .route("/api/v1/boards/{id}/history/{segment}", get(past::segment))
+        .route(
+            "/api/v1/boards/{id}/history/{segment}/board",
+            get(past::board),
+        )
+        .route("/api/v1/boards/{id}/difference", get(past::difference))
         .route("/api/v1/session", any(connect::session))
         .route("/api/{*path}", any(unknown))
         .fallback(page::other)

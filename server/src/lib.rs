@@ -22,6 +22,7 @@ pub mod loading;
 pub mod origin;
 mod outbox;
 mod outlet;
+mod past;
 mod reset_key;
 mod room_door;
 mod room_thread;

@@ -18,6 +18,7 @@ use crate::boards::{Boards, RoomIndex};
 use crate::config::Config;
 use crate::http::{self, Site};
 use crate::origin::OriginPolicy;
+use crate::past::Pasts;
 use crate::reset_key::ResetKey;
 use crate::session::{Gauge, Reception};
 use crate::shard::{Shard, ShardError};
@@ -168,6 +169,8 @@ impl Server {
                 CREATIONS_PER_SECOND,
                 Instant::now(),
             ),
+            pasts: Pasts::new(log.handle()),
+            looks_back: http::past::looks_back(Instant::now()),
             sockets: Arc::new(Semaphore::new(http::SOCKETS_MAX)),
             policy: http::page::content_security_policy(),
         });

@@ -9,6 +9,7 @@ use chalkboard_shared::merge::Strokes;
 use chalkboard_shared::{Op, OpEntry, OpId, Position, merge};
 
 use crate::authorize::{Candidate, Candidates};
+use crate::authors::{Authors, note_author};
 use crate::ledger::Ledger;
 use crate::output::{Output, Record};
 use crate::people::OpQueue;
@@ -42,6 +43,7 @@ pub(crate) struct ApplyPlugin;
 impl Plugin for ApplyPlugin {
     fn build(&self, app: &mut App) {
         app.init_resource::<AcceptedOps>();
+        app.init_resource::<Authors>();
         app.init_resource::<StrokeTable>();
         app.add_systems(
             RoomTick,
@@ -74,6 +76,7 @@ fn apply_ops(world: &mut World) {
                 let mut ledger = world.resource_mut::<Ledger>();
                 ledger.position = position;
                 ledger.tick = tick;
+                note_author(world, session, id.actor);
                 let table = world.resource::<StrokeTable>();
                 let touched = op
                     .strokes(&id)

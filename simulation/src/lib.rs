@@ -12,6 +12,7 @@ mod apply;
 mod audience;
 mod audit;
 mod authorize;
+mod authors;
 mod cells;
 mod chronicle;
 mod fold;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bevy_ecs::prelude::*;
 use bytes::Bytes;
-use chalkboard_shared::{DisconnectReason, Position, SessionId, Tick};
+use chalkboard_shared::wire::Profile;
+use chalkboard_shared::{ActorId, DisconnectReason, Position, SessionId, Tick};
 
 /// Whom a frame is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +70,8 @@ pub struct Output {
     pub sends: Vec<Send>,
     /// Accepted ops, if there are any.
     pub record: Option<Record>,
+    /// Who has changed the board for the first time in this load, or has another name since.
+    pub authors: Vec<(ActorId, Profile)>,
     /// Sessions that the room has already forgotten: tell them why, then close.
     pub closes: Vec<(SessionId, DisconnectReason)>,
 }

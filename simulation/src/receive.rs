@@ -54,6 +54,7 @@ fn receive_inputs(world: &mut World) {
                 };
                 user.0.profile = profile.tidied();
                 let person = user.0.clone();
+                crate::authors::note_profile(world, &person);
                 world.resource_mut::<People>().change(person);
             }
             Input::Cursor {

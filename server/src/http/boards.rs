@@ -65,16 +65,7 @@ pub(crate) async fn inspect(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let unknown = || Problem::from(DisconnectReason::NoAccess);
-    let secret = bearer(&headers).ok_or_else(|| {
-        Problem::new(
-            StatusCode::UNAUTHORIZED,
-            "no_secret",
-            "give the secret of the board's link: Authorization: Bearer <secret>",
-        )
-    })?;
-    let board: BoardId = id.parse().map_err(|_| unknown())?;
-    let secret: Secret = secret.parse().map_err(|_| unknown())?;
+    let (board, secret) = capability(&id, &headers)?;
     let (rights, inspection) = site.reception.boards.inspect(board, secret).await?;
     let body = json!({
         "id": board.to_string(),
@@ -89,6 +80,21 @@ pub(crate) async fn inspect(
         "sessions": inspection.sessions,
     });
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response())
+}
+
+/// The board that a path names and the secret of the request.
+pub(super) fn capability(id: &str, headers: &HeaderMap) -> Result<(BoardId, Secret), Problem> {
+    let unknown = || Problem::from(DisconnectReason::NoAccess);
+    let secret = bearer(headers).ok_or_else(|| {
+        Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "no_secret",
+            "give the secret of the board's link: Authorization: Bearer <secret>",
+        )
+    })?;
+    let board = id.parse().map_err(|_| unknown())?;
+    let secret = secret.parse().map_err(|_| unknown())?;
+    Ok((board, secret))
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

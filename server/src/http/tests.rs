@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::http::{Method, StatusCode};
 use chalkboard_shared::{BoardId, Secret};
 use serde_json::Value;
@@ -14,6 +14,8 @@ use crate::origin::{Origin, OriginPolicy};
 use crate::session::Gauge;
 use crate::storage::LogWriter;
 use crate::storage::repo::Memory;
+
+mod past_answers;
 
 /// A server's inside without its listeners.
 struct Inside {
@@ -53,6 +55,8 @@ impl Inside {
             certificates: Arc::new(Certificates::of_own_making(None).expect("a certificate")),
             shards: vec![ShardAddress::at(4433)],
             creations: AddressBuckets::new(2.0, 0.001, std::time::Instant::now()),
+            pasts: Pasts::new(log.handle()),
+            looks_back: past::looks_back(std::time::Instant::now()),
             sockets: Arc::new(Semaphore::new(SOCKETS_MAX)),
             policy: page::content_security_policy(),
         };
@@ -88,6 +92,7 @@ impl Inside {
             headers: parts.headers,
             json: serde_json::from_slice(&body).unwrap_or(Value::Null),
             text: String::from_utf8_lossy(&body).into_owned(),
+            bytes: body,
         }
     }
 }
@@ -104,6 +109,7 @@ struct Answer {
     headers: axum::http::HeaderMap,
     json: Value,
     text: String,
+    bytes: Bytes,
 }
 
 impl Answer {

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use chalkboard_shared::presence::Pace;
 use chalkboard_shared::reason::DisconnectReason;
-use chalkboard_shared::{Position, SessionId};
+use chalkboard_shared::wire::Profile;
+use chalkboard_shared::{ActorId, Position, SessionId};
 use chalkboard_simulation::{Input, Join, Now, Room};
 
 use super::dispatch::Dispatch;
@@ -17,7 +18,7 @@ use crate::outbox::PushError;
 use crate::outlet::Outlet;
 use crate::room_door::{Guest, Inbox, Inspection, Message, RoomDoor};
 use crate::snapshots::Snapshots;
-use crate::storage::{LogBatch, LogHandle, Refusal};
+use crate::storage::{Author, LogBatch, LogHandle, Refusal};
 use crate::telemetry::{Counters, ShortBoard};
 
 /// Messages that one step takes; the rest waits for the next one.
@@ -140,6 +141,7 @@ impl HostedRoom {
             }
         }
         self.dispatch.send();
+        self.tell_authors(output.authors);
         if let Some(record) = output.record {
             self.held = Some(LogBatch {
                 board: self.door.board(),
@@ -157,6 +159,24 @@ impl HostedRoom {
             Stepped::Busy
         } else {
             Stepped::Idle
+        }
+    }
+
+    /// Keeps the names of those who change the board, as well as can be: history without a name is history too.
+    fn tell_authors(&self, authors: Vec<(ActorId, Profile)>) {
+        if authors.is_empty() {
+            return;
+        }
+        let seen_ms = now().unix_ms;
+        let author = |(actor, profile): (ActorId, Profile)| Author {
+            actor,
+            name: profile.name,
+            color: profile.color,
+            seen_ms,
+        };
+        let authors = authors.into_iter().map(author).collect();
+        if let Err(refusal) = self.log.authors(self.door.board(), authors) {
+            tracing::debug!(board = %ShortBoard(self.door.board()), %refusal, "authors were not noted");
         }
     }
 
