@@ -316,6 +316,19 @@ impl Board {
         Ok(())
     }
 
+    /// Puts a stroke in the place of whatever is held under its name; without one, that is forgotten. For boards without
+    /// predictions.
+    pub(crate) fn replace(&mut self, id: StrokeId, stroke: Option<Stroke>) {
+        let old = self.look(id);
+        self.mirror.replace(id, stroke);
+        self.settle(id, old);
+    }
+
+    /// The names of all confirmed strokes.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = StrokeId> {
+        self.mirror.ids()
+    }
+
     /// A new connection begins to send everything.
     pub(crate) fn begin_generation(&mut self) {
         self.mirror.begin_generation();

@@ -1,13 +1,13 @@
 //! Undo and redo of one person, never of another's work.
 //!
-//! A step is what one gesture did: strokes that it showed (drew) and strokes that it hid (erased). The inverse is
+//! A step is what one gesture did: strokes that it showed (drew), hid (erased) or gave another style. The inverse is
 //! computed when it is asked for, against the board as it then is, and passes over strokes that somebody else has
 //! written since. Strokes that the board does not hold (they lie outside of what is covered) count as last written by
 //! this person, unless they were seen to be written by another when they went out of sight.
 
 use std::collections::{HashSet, VecDeque};
 
-use chalkboard_shared::{ActorId, StrokeId};
+use chalkboard_shared::{ActorId, Stroke, StrokeId, StrokeStyle};
 
 use crate::board::Board;
 
@@ -17,8 +17,39 @@ pub(crate) const STEPS_MAX: usize = 200;
 /// Strokes in all kept steps; the oldest steps go first.
 const STROKES_MAX: usize = 65_536;
 
-/// Strokes with the visibility that a gesture gave them.
-pub(crate) type Step = Vec<(StrokeId, bool)>;
+/// What a gesture gave a stroke.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Given {
+    /// It is visible, or not.
+    Shown(bool),
+    /// Another style.
+    Style {
+        /// The one before.
+        from: StrokeStyle,
+        /// The one that it has now.
+        to: StrokeStyle,
+    },
+}
+
+impl Given {
+    /// The stroke has it still, and from this person.
+    fn is_untouched(self, stroke: &Stroke, me: ActorId) -> bool {
+        match self {
+            Self::Shown(visible) => stroke.erased.by.actor == me && stroke.erased.value != visible,
+            Self::Style { to, .. } => stroke.style.by.actor == me && stroke.style.value == to,
+        }
+    }
+
+    const fn inverse(self) -> Self {
+        match self {
+            Self::Shown(visible) => Self::Shown(!visible),
+            Self::Style { from, to } => Self::Style { from: to, to: from },
+        }
+    }
+}
+
+/// Strokes with what a gesture gave them.
+pub(crate) type Step = Vec<(StrokeId, Given)>;
 
 /// What one person can take back and bring back.
 #[derive(Debug, Default)]
@@ -70,14 +101,15 @@ impl History {
     ) -> Option<Step> {
         while let Some(step) = from.pop_back() {
             *strokes -= step.len();
-            let is_untouched = |(id, visible): &(StrokeId, bool)| match board.look_up(*id) {
-                Some(stroke) => stroke.erased.by.actor == me && stroke.erased.value != *visible,
-                None => true,
+            let is_untouched = |(id, given): &(StrokeId, Given)| {
+                board
+                    .look_up(*id)
+                    .is_none_or(|stroke| given.is_untouched(stroke, me))
             };
             let inverse: Step = step
                 .into_iter()
                 .filter(is_untouched)
-                .map(|(id, visible)| (id, !visible))
+                .map(|(id, given)| (id, given.inverse()))
                 .collect();
             if !inverse.is_empty() {
                 *strokes += inverse.len();
@@ -123,7 +155,7 @@ mod tests {
 
     fn step(counters: std::ops::Range<u32>) -> Step {
         counters
-            .map(|counter| (StrokeId(OpId { actor: ME, counter }), true))
+            .map(|counter| (StrokeId(OpId { actor: ME, counter }), Given::Shown(true)))
             .collect()
     }
 

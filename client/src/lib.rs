@@ -20,6 +20,7 @@ mod mirror;
 pub mod native;
 mod outbox;
 pub mod outline;
+pub mod past;
 pub mod reconnect;
 pub mod viewport;
 

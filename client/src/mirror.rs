@@ -118,6 +118,26 @@ impl Mirror {
         Ok(true)
     }
 
+    /// Puts a stroke in the place of whatever is held under its name; without one, that is forgotten.
+    pub(crate) fn replace(&mut self, id: StrokeId, stroke: Option<Stroke>) {
+        if let Some(held) = self.strokes.remove(&id) {
+            self.digest.replace(held.stroke.digest(), 0);
+            self.wet.remove(&held.stroke.z);
+        }
+        if let Some(stroke) = stroke {
+            self.digest.replace(0, stroke.digest());
+            self.z_max = self.z_max.max(stroke.z);
+            self.note_wet(id, stroke.z, stroke.is_finished());
+            let generation = self.generation;
+            self.strokes.insert(id, Held { stroke, generation });
+        }
+    }
+
+    /// The names of all strokes.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = StrokeId> {
+        self.strokes.keys().copied()
+    }
+
     /// A new connection begins: whatever is not sent again until [`Mirror::evict_stale`] is gone.
     pub(crate) fn begin_generation(&mut self) {
         self.generation = self.generation.wrapping_add(1);

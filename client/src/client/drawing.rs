@@ -6,11 +6,12 @@ use chalkboard_shared::limits::{
     COORDINATE_MAX, POINTS_PER_OP_MAX, POINTS_PER_STROKE_MAX, STROKES_PER_OP_MAX, WIDTH_MAX,
 };
 use chalkboard_shared::op::InkRun;
+use chalkboard_shared::past::{Difference, Restyled};
 use chalkboard_shared::{InkPoint, Op, OpId, RejectReason, Rights, StrokeId, StrokeStyle};
 
 use super::{Client, Event};
 use crate::board::PendingOp;
-use crate::history::Step;
+use crate::history::{Given, Step};
 
 /// Strokes that one person draws at the same time: more than fingers. Beginning another ends the oldest.
 const LIVE_MAX: usize = 16;
@@ -112,14 +113,16 @@ impl Client {
     /// Ends a stroke: one undo step, unless a gesture is open that it belongs to.
     pub fn finish_stroke(&mut self, stroke: StrokeId) {
         if let Some(parts) = self.end_live(stroke) {
-            self.record(parts.into_iter().map(|part| (part, true)).collect());
+            let given = |part| (part, Given::Shown(true));
+            self.record(parts.into_iter().map(given).collect());
         }
     }
 
     /// Takes a stroke away that turned out to be none: finishes and erases it, without an undo step.
     pub fn abandon_stroke(&mut self, stroke: StrokeId) {
         if let Some(parts) = self.end_live(stroke) {
-            self.set_visible(parts.into_iter().map(|part| (part, false)));
+            let hidden = |part| (part, Given::Shown(false));
+            self.carry_out(parts.into_iter().map(hidden).collect());
         }
     }
 
@@ -139,15 +142,39 @@ impl Client {
             .iter()
             .map(|stroke| self.resolve(*stroke))
             .filter(|stroke| self.board.get(*stroke).is_some())
-            .map(|stroke| (stroke, false))
+            .map(|stroke| (stroke, Given::Shown(false)))
             .collect();
-        step.sort_unstable();
+        step.sort_unstable_by_key(|(stroke, _)| *stroke);
         step.dedup();
         if step.is_empty() || !self.may_change() {
             return;
         }
-        self.set_visible(step.iter().copied());
+        self.carry_out(step.clone());
         self.record(step);
+    }
+
+    /// Makes the board look as at another moment, of which `difference` says how it differs: one undo step, of ops like
+    /// any others. Strokes need not be held. False where there is nothing to do, or nothing may be done.
+    pub fn restore(&mut self, difference: &Difference) -> bool {
+        self.end_gesture();
+        if difference.is_empty() || !self.may_change() {
+            return false;
+        }
+        let shown = |shown| move |stroke: &StrokeId| (*stroke, Given::Shown(shown));
+        let styled = |Restyled { stroke, from, to }: &Restyled| {
+            let (from, to) = (*from, *to);
+            (*stroke, Given::Style { from, to })
+        };
+        let step: Step = difference
+            .restore
+            .iter()
+            .map(shown(true))
+            .chain(difference.erase.iter().map(shown(false)))
+            .chain(difference.restyle.iter().map(styled))
+            .collect();
+        self.carry_out(step.clone());
+        self.record(step);
+        true
     }
 
     /// Gives strokes another style, anybody's; those that are not visible are passed over. No undo step.
@@ -207,7 +234,7 @@ impl Client {
         let Some(inverse) = inverse else {
             return false;
         };
-        self.set_visible(inverse);
+        self.carry_out(inverse);
         true
     }
 
@@ -218,16 +245,31 @@ impl Client {
         }
     }
 
-    fn set_visible(&mut self, strokes: impl IntoIterator<Item = (StrokeId, bool)>) {
-        let (show, hide): (Step, Step) = strokes.into_iter().partition(|(_, visible)| *visible);
-        let names = |step: &[(StrokeId, bool)]| step.iter().map(|(id, _)| *id).collect::<Vec<_>>();
+    /// Gives strokes what a step says, in as few ops as may be.
+    fn carry_out(&mut self, step: Step) {
+        let (mut show, mut hide, mut restyle) = (Vec::new(), Vec::new(), Vec::new());
+        for (stroke, given) in step {
+            match given {
+                Given::Shown(true) => show.push(stroke),
+                Given::Shown(false) => hide.push(stroke),
+                Given::Style { to, .. } => restyle.push((stroke, to)),
+            }
+        }
         for some in show.chunks(STROKES_PER_OP_MAX) {
-            let strokes = names(some);
+            let strokes = some.to_vec();
             self.submit(Op::Restore { strokes }, 0);
         }
         for some in hide.chunks(STROKES_PER_OP_MAX) {
-            let strokes = names(some);
+            let strokes = some.to_vec();
             self.submit(Op::Erase { strokes }, 0);
+        }
+        restyle.sort_by_key(|(_, style)| (style.color, style.width, style.nib as u8));
+        for alike in restyle.chunk_by(|a, b| a.1 == b.1) {
+            for some in alike.chunks(STROKES_PER_OP_MAX) {
+                let strokes = some.iter().map(|(stroke, _)| *stroke).collect();
+                let style = some[0].1;
+                self.submit(Op::Restyle { strokes, style }, 0);
+            }
         }
     }
 
