@@ -155,7 +155,7 @@ impl Client {
 
     /// Makes the board look as at another moment, of which `difference` says how it differs: one undo step, of ops like
     /// any others. Strokes need not be held. False where there is nothing to do, or nothing may be done.
-    pub fn restore(&mut self, difference: &Difference) -> bool {
+    pub fn bring_back(&mut self, difference: &Difference) -> bool {
         self.end_gesture();
         if difference.is_empty() || !self.may_change() {
             return false;
