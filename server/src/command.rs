@@ -11,6 +11,10 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::{ServeArguments, without_environment};
 
+mod backup;
+mod doctor;
+mod drill;
+mod restore;
 mod serve;
 
 const FAILURE: u8 = 1;
@@ -39,6 +43,38 @@ enum Command {
         after_help = "More, with examples: chalkboard serve --help"
     )]
     Serve(Box<ServeArguments>),
+
+    /// Check everything that is stored
+    #[command(
+        long_about = doctor::ABOUT,
+        after_long_help = doctor::EXAMPLES,
+        after_help = "More, with examples: chalkboard doctor --help"
+    )]
+    Doctor(doctor::DoctorArguments),
+
+    /// Copy everything that is stored to a file, while the server runs
+    #[command(
+        long_about = backup::ABOUT,
+        after_long_help = backup::EXAMPLES,
+        after_help = "More, with examples: chalkboard backup --help"
+    )]
+    Backup(backup::BackupArguments),
+
+    /// Make a new data folder from a backup, as of any moment
+    #[command(
+        long_about = restore::ABOUT,
+        after_long_help = restore::EXAMPLES,
+        after_help = "More, with examples: chalkboard restore --help"
+    )]
+    Restore(restore::RestoreArguments),
+
+    /// Find out whether what is saved survives: kill and restore a server of its own
+    #[command(
+        long_about = drill::ABOUT,
+        after_long_help = drill::EXAMPLES,
+        after_help = "More, with examples: chalkboard drill --help"
+    )]
+    Drill(drill::DrillArguments),
 }
 
 /// Does what the arguments say, until it is done.
@@ -59,6 +95,10 @@ pub fn run(
             let environment: Vec<_> = environment.into_iter().collect();
             serve::run(*arguments, &environment)
         }
+        Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Backup(arguments) => backup::run(&arguments),
+        Command::Restore(arguments) => restore::run(&arguments),
+        Command::Drill(arguments) => drill::run(&arguments),
     }
 }
 
@@ -81,6 +121,19 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, clap:
             _ => error,
         })?;
     Ok(Arguments::from_arg_matches(&matches)?.command)
+}
+
+/// A line of what was asked for.
+fn say(line: &str) {
+    use std::io::Write;
+    // Nobody may be reading on; then there is nobody to tell.
+    let _ = writeln!(std::io::stdout().lock(), "{line}");
+}
+
+/// A line of how it goes.
+fn say_error(line: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
 #[expect(clippy::print_stderr, reason = "the last words of a command line tool")]

@@ -17,6 +17,7 @@ mod boards;
 mod certificate;
 pub mod command;
 pub mod config;
+mod examination;
 mod http;
 pub mod loading;
 pub mod origin;

@@ -5,15 +5,18 @@
 //! its words are boards, positions and bytes. Positions are its to keep in order.
 //!
 //! - [`data_folder`]: who may use the folder, and whether it can be used at all.
+//! - [`Archive`]: a store that is only looked at, or copied.
 //! - [`repo`]: the [`Repository`] and its kinds: [`repo::Sqlite`], [`repo::Memory`], and [`repo::simulated`] for tests.
 //! - [`log_writer`]: group commit off the tick; what rooms and the HTTP side hold is its [`LogHandle`].
 //!
 //! From start to stop: `DataFolder::open`, `Sqlite::open`, `LogWriter::start`, ..., `LogWriter::stop`.
 
+mod archive;
 pub mod data_folder;
 pub mod log_writer;
 pub mod repo;
 
+pub use archive::{Archive, ArchiveError, Copied};
 pub use data_folder::{DataFolder, DataFolderError};
 pub use log_writer::{
     Answer, LogCounts, LogHandle, LogLimits, LogWriter, Refusal, StopError, Trouble, Turn, Writing,

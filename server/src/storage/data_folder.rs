@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::repo::{DATABASE_FILE, FormatError, check_header};
 
 /// Held as long as a process uses the folder; contains that process's number, for the message to the next one.
-const LOCK_FILE: &str = "lock";
+pub(super) const LOCK_FILE: &str = "lock";
 
 /// Written, synced and removed at the start, to learn whether that can be done.
 const PROBE_FILE: &str = "write-probe.tmp";

@@ -20,7 +20,7 @@ pub use memory::Memory;
 pub use schema::FormatError;
 pub use sqlite::Sqlite;
 
-pub(crate) use schema::{DATABASE_FILE, check_header};
+pub(crate) use schema::{DATABASE_FILE, check_header, prepare_file};
 
 /// The largest log record or snapshot that is taken. SQLite's own limit is 10^9 bytes; a record is one tick's accepted
 /// ops (kilobytes), a snapshot of a million strokes some tens of megabytes.

@@ -160,3 +160,11 @@ pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), St
     }
     Ok(())
 }
+
+/// Makes a database that is one file whenever nobody writes it: for backups. Commits are synced.
+pub(crate) fn prepare_file(connection: &mut Connection, path: &Path) -> Result<(), StorageError> {
+    connection.pragma_update_and_check(None, "journal_mode", "DELETE", |_| Ok(()))?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "fullfsync", true)?;
+    prepare(connection, path)
+}

@@ -39,9 +39,10 @@ const JOURNAL_BYTES_MAX: u32 = 64 << 20;
 #[derive(Debug)]
 pub struct Sqlite {
     // Before the lock, so that it is closed before the folder is free for others.
-    connection: Connection,
+    pub(crate) connection: Connection,
     path: PathBuf,
-    lock: FolderLock,
+    /// `None` for one that only reads.
+    lock: Option<FolderLock>,
 }
 
 impl Sqlite {
@@ -64,11 +65,35 @@ impl Sqlite {
         let mut store = Self {
             connection,
             path,
-            lock: folder.lock(),
+            lock: Some(folder.lock()),
         };
         // After a crash or a change of format: start with everything in the main file and an empty log.
         store.checkpoint()?;
         Ok(store)
+    }
+
+    /// A connection that only reads, of a database file whose format was checked. `is_still`: nobody changes the file
+    /// while it is open, so that nothing is written beside it either.
+    pub(crate) fn open_reader(path: &Path, is_still: bool) -> Result<Self, StorageError> {
+        let mut address = String::from("file:");
+        for byte in path.to_string_lossy().bytes() {
+            match byte {
+                b'%' | b'?' | b'#' => address.push_str(&format!("%{byte:02x}")),
+                _ => address.push(char::from(byte)),
+            }
+        }
+        address.push_str(if is_still { "?immutable=1" } else { "?mode=ro" });
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX
+            | OpenFlags::SQLITE_OPEN_URI;
+        let connection = Connection::open_with_flags(address, flags)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.pragma_update(None, "query_only", true)?;
+        Ok(Self {
+            connection,
+            path: path.to_owned(),
+            lock: None,
+        })
     }
 
     /// The database file.
@@ -83,8 +108,8 @@ impl Sqlite {
         snapshot_at_most: i64,
         through: i64,
     ) -> Result<StoredBoard, StorageError> {
-        // One transaction: the snapshot and the log must be of the same moment.
-        let transaction = self.connection.transaction()?;
+        // One transaction (or a part of one): the snapshot and the log must be of the same moment.
+        let transaction = self.connection.savepoint()?;
         check_known(&transaction, board)?;
         let snapshot = transaction
             .prepare_cached(
@@ -265,7 +290,7 @@ impl Reader for Sqlite {
         after: Position,
         bytes_max: usize,
     ) -> Result<Vec<LogBatch>, StorageError> {
-        let transaction = self.connection.transaction()?;
+        let transaction = self.connection.savepoint()?;
         check_known(&transaction, board)?;
         let mut batches: Vec<LogBatch> = Vec::new();
         let mut bytes = 0_usize;
@@ -290,7 +315,7 @@ impl Reader for Sqlite {
     }
 
     fn authors(&mut self, board: BoardId) -> Result<Vec<Author>, StorageError> {
-        let transaction = self.connection.transaction()?;
+        let transaction = self.connection.savepoint()?;
         check_known(&transaction, board)?;
         let authors = transaction
             .prepare_cached(
