@@ -9,6 +9,7 @@ mod determinism;
 mod drawing;
 mod formats;
 mod joining;
+mod keeping;
 mod merging;
 mod reconnecting;
 mod seeing;

@@ -186,22 +186,18 @@ async fn drill(arguments: &DrillArguments, folder: &Path) -> Result<Account, Fai
     let mut backed_up = Backed::default();
     for number in 1..=rounds {
         let seconds = ROUND + ROUND.mul_f64(random()? as f64 / u64::MAX as f64);
+        scribe.draw_for(seconds / 2).await?;
         let told_before = scribe.told_saved();
         let copying = {
             let (data, file) = (data.clone(), file.clone());
             tokio::task::spawn_blocking(move || {
                 let begun = Instant::now();
-                backup(&data, &file).map(|made| (made, begun.elapsed()))
+                backup(&data, &file).map(|made| (made, begun.elapsed(), Instant::now()))
             })
         };
-        scribe.draw_for(seconds).await?;
-        let (made, took) = copying.await.map_err(|_| Failure::Died)??;
-        backed_up = Backed {
-            told_before,
-            ended: Instant::now(),
-        };
-        // More since the backup, so that a loss of the folder has something to lose.
-        scribe.draw_for(ROUND / 4).await?;
+        scribe.draw_for(seconds / 2).await?;
+        let (made, took, ended) = copying.await.map_err(|_| Failure::Died)??;
+        backed_up = Backed { told_before, ended };
         let sent = scribe.sent();
         server.kill().await?;
         scribe.forget_link().await;
@@ -215,6 +211,7 @@ async fn drill(arguments: &DrillArguments, folder: &Path) -> Result<Account, Fai
         let found = tokio::task::spawn_blocking(move || ops_of(&path, board.id, scribe_id))
             .await
             .map_err(|_| Failure::Died)??;
+        let broken_before = account.broken.len();
         check(
             &mut account,
             &format!("after kill {number}"),
@@ -223,8 +220,13 @@ async fn drill(arguments: &DrillArguments, folder: &Path) -> Result<Account, Fai
             told_saved,
         );
         say_error(&format!(
-            "kill {number}: {sent} changes sent, {told_saved} told to be saved, all there; served again after {} ms; \
+            "kill {number}: {sent} changes sent, {told_saved} told to be saved, {}; served again after {} ms; \
              backup of {} bytes in {} ms",
+            if account.broken.len() == broken_before {
+                "all there"
+            } else {
+                "NOT ALL THERE"
+            },
             recovery.as_millis(),
             made.copied.bytes,
             took.as_millis()

@@ -55,7 +55,7 @@ impl ServerChild {
             .arg("serve")
             .arg("--data")
             .arg(data)
-            .args(["--port", "0", "--quic-port", "0", "--log", "warn"])
+            .args(["--port", "0", "--quic-port", "0", "--log", "error"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
