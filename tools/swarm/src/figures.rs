@@ -23,7 +23,7 @@ use run::{Lengths, Run};
 /// Options of `figures`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct FigureOptions {
-    /// Which; all if none is named: cpu bytes latency largest ops join join-million sessions idle rooms
+    /// Which; all if none is named: cpu bytes latency largest adaptive ops join join-million sessions idle rooms
     /// saved restart resume kills
     names: Vec<String>,
     /// Seconds that each run is measured for
@@ -67,11 +67,12 @@ struct Bench {
 type Figure = fn(&mut Bench) -> Result<Vec<Row>>;
 
 /// All figures.
-const FIGURES: [(&str, Figure); 14] = [
+const FIGURES: [(&str, Figure); 15] = [
     ("cpu", room::cpu),
     ("bytes", room::bytes),
     ("latency", room::latency),
     ("largest", room::largest),
+    ("adaptive", room::adaptive),
     ("ops", room::ops),
     ("join", large::join),
     ("join-million", large::join_million),

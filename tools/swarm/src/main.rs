@@ -4,10 +4,11 @@
 //!   and [`clock`] keep time, [`pen`] draws, [`address`] finds the server.
 //! - What comes of it: [`counts`] and [`sample`]; [`join`] times joins.
 //! - Durability: [`kills`] ends servers of its own in the middle of everything and looks for what they promised.
+//! - What a server tells of itself: [`metrics`].
 //! - For harnesses: [`protocol`]. For people: [`scenario`] and its [`report`]. For the project: [`figures`], which start
 //!   an [`own_server`] and a [`load_process`] each.
 //!
-//! It knows a server only by what travels, and by what the system tells of its process; [`kills`] also reads its store.
+//! It knows a server only by what travels, by its metrics, and by what the system tells of its process; [`kills`] also reads its store.
 
 mod address;
 mod clock;
@@ -16,6 +17,7 @@ mod figures;
 mod join;
 mod kills;
 mod load_process;
+mod metrics;
 mod own_server;
 mod pen;
 mod player;

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::counts::Report;
 use crate::load_process::LoadProcess;
+use crate::metrics::{RoomTimes, room_times};
 use crate::own_server::{OwnServer, ServerOptions};
 use crate::sample::Percentiles;
 use crate::spec::Spec;
@@ -28,6 +29,8 @@ pub(crate) struct Run {
     pub(crate) cpu_s: f64,
     pub(crate) connect_s: f64,
     pub(crate) memory_bytes: u64,
+    /// Of all rooms, while it was measured.
+    pub(crate) times: RoomTimes,
     pub(crate) setup: String,
 }
 
@@ -51,12 +54,14 @@ pub(crate) fn run(
     load.go()?;
     std::thread::sleep(lengths.warm_up);
     load.mark()?;
+    let times = room_times(server.port())?;
     let (began, cpu_s) = (Instant::now(), server.cpu_s()?);
     std::thread::sleep(lengths.measured);
     // Both ends in the same order, so that both spans are alike.
     let report = load.report()?;
     let seconds = began.elapsed().as_secs_f64();
     let cpu_s = server.cpu_s()? - cpu_s;
+    let times = room_times(server.port())?.since(&times);
     Ok(Run {
         spec,
         report,
@@ -64,6 +69,7 @@ pub(crate) fn run(
         cpu_s,
         connect_s,
         memory_bytes: server.memory_bytes()?,
+        times,
         setup: server.setup.clone(),
     })
 }
@@ -157,6 +163,8 @@ impl Run {
             "bytes_per_update": self.bytes_per_update(),
             "server_cpu_s": self.cpu_s, "server_cores": self.server_cores(),
             "cpu_s_per_million": self.cpu_per_million(),
+            "ticks": self.times.tick.count(), "tick_p50_ms": self.times.tick.percentile_ms(0.5),
+            "tick_p99_ms": self.times.tick.percentile_ms(0.99), "tick_late_p99_ms": self.times.late.percentile_ms(0.99),
             "server_memory_bytes": self.memory_bytes, "connect_s": self.connect_s,
             "send_lag_p99_ms": report.send_lag_p99_ms, "loop_util": report.loop_util,
             "dead": report.dead, "load_is_sound": self.is_load_sound(),
@@ -188,6 +196,7 @@ mod tests {
             cpu_s: 4.04,
             connect_s: 0.1,
             memory_bytes: 1,
+            times: RoomTimes::default(),
             setup: String::new(),
         };
         assert_eq!(run.cursor_share(), 0.95);
@@ -211,6 +220,7 @@ mod tests {
             cpu_s: 1.0,
             connect_s: 0.1,
             memory_bytes: 1,
+            times: RoomTimes::default(),
             setup: String::new(),
         };
         assert!(run.caveat().contains("40 ms"));
