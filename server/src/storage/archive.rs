@@ -14,7 +14,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::data_folder::LOCK_FILE;
 use super::repo::{
-    BoardRecord, DATABASE_FILE, FormatError, Reader, Sqlite, StorageError, check_header,
+    BoardRecord, DATABASE_FILE, FormatError, Reader, Sqlite, StorageError, WriteAhead,
+    check_header, write_ahead,
 };
 
 /// Lines of SQLite's own check that are told.
@@ -70,6 +71,8 @@ impl From<rusqlite::Error> for ArchiveError {
 pub struct Archive {
     store: Sqlite,
     version: u32,
+    /// What a server has left that did not stop by itself, where none runs.
+    write_ahead: Option<WriteAhead>,
     /// Keeps servers from starting on a folder that was still; `None` for files, and while a server runs.
     _still: Option<File>,
 }
@@ -98,8 +101,11 @@ impl Archive {
             Err(_) => None,
         };
         let wal = folder.join(format!("{DATABASE_FILE}-wal"));
-        let is_whole = std::fs::metadata(wal).map_or(true, |wal| wal.len() == 0);
-        Self::open(&path, still.is_some() && is_whole, still)
+        let is_whole = std::fs::metadata(&wal).map_or(true, |wal| wal.len() == 0);
+        let left = still.as_ref().and_then(|_| write_ahead::look(&wal).ok());
+        let mut archive = Self::open(&path, still.is_some() && is_whole, still)?;
+        archive.write_ahead = left;
+        Ok(archive)
     }
 
     /// Looks into a backup, which nobody must be writing.
@@ -124,6 +130,7 @@ impl Archive {
         Ok(Self {
             store,
             version,
+            write_ahead: None,
             _still: still,
         })
     }
@@ -186,10 +193,26 @@ impl Archive {
                 .query_map([], |row| row.get(0))?
                 .collect()
         };
-        match found() {
+        let strays = || -> rusqlite::Result<usize> {
+            let mut rows = self.store.connection.prepare("PRAGMA foreign_key_check")?;
+            let rows = rows.query_map([], |_| Ok(()))?;
+            Ok(rows.take(INTEGRITY_LINES_MAX as usize).count())
+        };
+        let mut lines = match found() {
             Ok(lines) => lines.into_iter().filter(|line| line != "ok").collect(),
             Err(error) => vec![error.to_string()],
+        };
+        match strays() {
+            Ok(0) => {}
+            Ok(rows) => lines.push(format!("{rows} rows or more belong to no board")),
+            Err(error) => lines.push(error.to_string()),
         }
+        if let Some(WriteAhead::Damaged { commits }) = self.write_ahead {
+            lines.push(format!(
+                "its newest part (-wal) is damaged behind {commits} commits; what follows them is not seen here"
+            ));
+        }
+        lines
     }
 
     /// Boards and their logs.

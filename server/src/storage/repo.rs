@@ -12,15 +12,19 @@ mod schema;
 pub mod simulated;
 mod sqlite;
 mod thinning;
+pub(crate) mod write_ahead;
 
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+mod damage;
 
 pub use memory::Memory;
 pub use schema::FormatError;
 pub use sqlite::Sqlite;
 
 pub(crate) use schema::{DATABASE_FILE, check_header, prepare_file};
+pub(crate) use write_ahead::WriteAhead;
 
 /// The largest log record or snapshot that is taken. SQLite's own limit is 10^9 bytes; a record is one tick's accepted
 /// ops (kilobytes), a snapshot of a million strokes some tens of megabytes.
@@ -225,8 +229,9 @@ pub enum StorageError {
     },
     /// The stored log of a board has a gap or an overlap: the file was damaged or edited by something else.
     #[error(
-        "the stored log of board {board} should continue at position {expected} but does so at {found}; \
-         stop the server and restore the data folder from a backup", expected = expected.0, found = found.0
+        "the stored log of board {board} is damaged: it should continue at position {expected} but does so at {found} (0: \
+         not at all). Other boards go on; `chalkboard doctor` says what is left of it, and `chalkboard restore --board \
+         {board}` brings it back from a backup", expected = expected.0, found = found.0
     )]
     BrokenLog {
         /// Its board.
@@ -244,9 +249,33 @@ pub enum StorageError {
     Full(#[source] rusqlite::Error),
     /// The file is damaged.
     #[error(
-        "the board store is damaged ({0}); stop the server and restore the data folder from a backup"
+        "the board store is damaged ({0}); `chalkboard doctor` says which boards are whole, and `chalkboard restore` \
+         brings all back from a backup"
     )]
     Damaged(#[source] rusqlite::Error),
+    /// The write-ahead log was damaged after it was written.
+    #[error(
+        "the newest part of the board store ({path}) is damaged behind {commits} commits, so that boards would lose what \
+         was saved last; nothing was changed. Bring the newest backup back into a new folder (chalkboard restore). \
+         Without one, look at what is left (chalkboard doctor), copy the folder aside, and move that file out of it: \
+         the server then starts with what was moved into the main file"
+    )]
+    WriteAheadDamaged {
+        /// Its file.
+        path: std::path::PathBuf,
+        /// Commits in it that are whole.
+        commits: u64,
+    },
+    /// The write-ahead log's file can't be read.
+    #[error(
+        "the newest part of the board store ({path}) can't be read ({source}); give this user the right to"
+    )]
+    WriteAheadUnreadable {
+        /// Its file.
+        path: std::path::PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The file system can't do what the store needs.
     #[error(
         "the board store can't keep a write-ahead log there (got {mode:?}); put the data folder on a local disk"

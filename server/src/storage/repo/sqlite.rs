@@ -18,7 +18,8 @@ use rusqlite::{
 use super::schema::{self, DATABASE_FILE};
 use super::{
     AUTHORS_KEPT, Author, BoardRecord, EPOCHS_KEPT, LogBatch, Opened, RECORD_BYTES_MAX, Reader,
-    Repository, StorageError, StoredBoard, check_contiguous, check_follows, check_log, thinning,
+    Repository, StorageError, StoredBoard, WriteAhead, check_contiguous, check_follows, check_log,
+    thinning, write_ahead,
 };
 use crate::storage::data_folder::{DataFolder, FolderLock};
 
@@ -50,6 +51,7 @@ impl Sqlite {
     /// and refuses it unchanged where it is newer or somebody else's.
     pub fn open(folder: &DataFolder) -> Result<Self, StorageError> {
         let path = folder.path().join(DATABASE_FILE);
+        check_write_ahead(&path)?;
         let mut connection = Connection::open(&path)?;
         // Until the format is known to be ours, closing must not move a newer program's log into its file.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
@@ -166,6 +168,32 @@ impl Sqlite {
         self.connection
             .pragma_query_value(None, pragma, |row| row.get(0))
             .expect("the setting is known")
+    }
+}
+
+/// Refuses a write-ahead log that was damaged after it was written, and says what becomes of one that a crash has left.
+fn check_write_ahead(path: &Path) -> Result<(), StorageError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    let path = PathBuf::from(name);
+    match write_ahead::look(&path) {
+        Ok(WriteAhead::Empty) => Ok(()),
+        Ok(WriteAhead::Whole {
+            commits,
+            torn_frames,
+        }) => {
+            tracing::info!(
+                commits,
+                torn_pages = torn_frames,
+                "the server did not stop by itself last time; all that it had saved is taken over, and a write that was \
+                 cut off before it was saved is dropped"
+            );
+            Ok(())
+        }
+        Ok(WriteAhead::Damaged { commits }) => {
+            Err(StorageError::WriteAheadDamaged { path, commits })
+        }
+        Err(source) => Err(StorageError::WriteAheadUnreadable { path, source }),
     }
 }
 
