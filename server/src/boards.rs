@@ -16,6 +16,7 @@ use tokio::sync::{OnceCell, Semaphore, oneshot};
 use crate::access;
 use crate::loading::{self, LoadError, Loaded};
 use crate::outlet::Outlet;
+use crate::recorder::{RecordingLimits, RecordingReader, recording};
 use crate::room_door::{Guest, Inspection, Message, RoomDoor};
 use crate::room_thread::{HostedRoom, RoomThread, Wake};
 use crate::snapshots::SnapshotThread;
@@ -186,6 +187,17 @@ pub(crate) enum CreateError {
     Stopping,
 }
 
+/// Why a room is not recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum RecordError {
+    #[error("there is no such board; its id is in its links, between /b/ and #")]
+    Unknown,
+    #[error("somebody records this room already; wait until that ends")]
+    Recorded,
+    #[error("the room can't be reached: {0}; the server's log says more")]
+    Refused(DisconnectReason),
+}
+
 impl Boards {
     /// Starts the room threads.
     ///
@@ -323,6 +335,30 @@ impl Boards {
     ) -> Result<Rights, DisconnectReason> {
         let (_, rights) = self.authorize(board, secret).await?;
         Ok(rights)
+    }
+
+    /// Begins to record what comes into a board's room. For the data folder's owner: no secret is asked for.
+    pub(crate) async fn record(
+        self: &Arc<Self>,
+        board: BoardId,
+        limits: RecordingLimits,
+    ) -> Result<RecordingReader, RecordError> {
+        let log = self.log.clone();
+        let looked_up = tokio::task::spawn_blocking(move || log.board(board)).await;
+        let storage = RecordError::Refused(DisconnectReason::Storage);
+        let known = looked_up.map_err(|_| storage)?.map_err(|_| storage)?;
+        let record = known.ok_or(RecordError::Unknown)?;
+        for _ in 0..ENTRIES_MAX {
+            let (recorder, reader) = recording(limits);
+            let asked = |answer| Message::Record(Box::new(recorder), answer);
+            match self.enter(&record, asked).await {
+                Ok((_, true)) => return Ok(reader),
+                Ok((_, false)) => return Err(RecordError::Recorded),
+                Err(EntryError::Refused(reason)) => return Err(RecordError::Refused(reason)),
+                Err(EntryError::Closed) => tokio::time::sleep(ENTRY_PAUSE).await,
+            }
+        }
+        Err(storage)
     }
 
     /// What is the matter with saving, if anything.

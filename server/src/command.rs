@@ -14,6 +14,8 @@ use crate::config::{ServeArguments, without_environment};
 mod backup;
 mod doctor;
 mod drill;
+mod record;
+mod replay;
 mod restore;
 mod serve;
 
@@ -75,6 +77,12 @@ enum Command {
         after_help = "More, with examples: chalkboard drill --help"
     )]
     Drill(drill::DrillArguments),
+    /// Write down what comes into a board's room
+    #[command(long_about = record::ABOUT)]
+    Record(record::RecordArguments),
+    /// Step a recorded room again
+    #[command(long_about = replay::ABOUT)]
+    Replay(replay::ReplayArguments),
 }
 
 /// Does what the arguments say, until it is done.
@@ -99,6 +107,8 @@ pub fn run(
         Command::Backup(arguments) => backup::run(&arguments),
         Command::Restore(arguments) => restore::run(&arguments),
         Command::Drill(arguments) => drill::run(&arguments),
+        Command::Record(arguments) => record::run(&arguments),
+        Command::Replay(arguments) => replay::run(&arguments),
     }
 }
 

@@ -7,6 +7,7 @@
 //! - In: [`command`], [`config`], then [`server`] starts and stops everything.
 //! - Connections: `shard` (QUIC) and `http` accept them, `transport` carries frames, `session` makes them
 //!   messages. `tls` and `certificate`, [`origin`], `access` and `token_bucket` say who may.
+//! - For the data folder's owner: `control`, and by it recordings of rooms (`recorder`).
 //! - Measuring: `bench` fills the board of the standard load.
 //! - Rooms: `boards` has them loaded ([`loading`]), `room_thread` steps them, [`storage`] keeps them.
 
@@ -17,6 +18,7 @@ mod boards;
 mod certificate;
 pub mod command;
 pub mod config;
+mod control;
 mod examination;
 mod http;
 pub mod loading;
@@ -24,6 +26,7 @@ pub mod origin;
 mod outbox;
 mod outlet;
 mod past;
+mod recorder;
 mod reset_key;
 mod room_door;
 mod room_thread;

@@ -13,6 +13,7 @@ use chalkboard_simulation::Input;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::outlet::Outlet;
+use crate::recorder::Recorder;
 use crate::room_thread::Wake;
 use crate::storage::BoardRecord;
 
@@ -57,6 +58,8 @@ pub(crate) enum Message {
     Guest(Box<Guest>),
     /// Something of a session that is in.
     Input(Input),
+    /// Somebody wants to record; answered whether that begins, which it does not while somebody else does.
+    Record(Box<Recorder>, oneshot::Sender<bool>),
     /// A question about the board.
     Inspect(oneshot::Sender<Inspection>),
 }

@@ -16,6 +16,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::bench;
 use crate::boards::{Boards, RoomIndex};
 use crate::config::Config;
+use crate::control::{self, ControlFile};
 use crate::http::{self, Site};
 use crate::origin::OriginPolicy;
 use crate::past::Pasts;
@@ -89,6 +90,7 @@ pub struct Server {
     certificates: Arc<Certificates>,
     log: LogWriter,
     counters: Arc<Counters>,
+    _control: Option<ControlFile>,
 }
 
 impl Server {
@@ -191,6 +193,20 @@ impl Server {
             }
         });
         runtime.spawn(maintain(certificates.clone()));
+        let control = folder
+            .as_ref()
+            .map(|folder| control::open(folder.path(), boards.clone()))
+            .transpose()?
+            .map(|(listener, router, file)| {
+                let is_stopping = stopping.subscribe();
+                runtime.spawn(async move {
+                    let served = http::listener::serve(listener, None, router, is_stopping).await;
+                    if let Err(error) = served {
+                        tracing::warn!(%error, "rooms can't be recorded until the server is restarted");
+                    }
+                });
+                file
+            });
 
         Ok(Self {
             url: url(config, http_address, certificates.is_operators()),
@@ -203,6 +219,7 @@ impl Server {
             certificates,
             log,
             counters,
+            _control: control,
         })
     }
 

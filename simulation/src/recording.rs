@@ -53,6 +53,16 @@ pub enum RecordingEnd {
 
 impl RecordingEnd {
     const ALL: [Self; 4] = [Self::Time, Self::Size, Self::Behind, Self::Closed];
+
+    /// Bytes of the last frame: its length, kind, why, checksum.
+    pub const FRAME_BYTES: usize = 1 + 2 + 4;
+
+    /// Why the recording ends whose last bytes these are; `None` where it breaks off.
+    pub fn of_file(file: &[u8]) -> Option<Self> {
+        let frame = file.last_chunk::<{ Self::FRAME_BYTES }>()?;
+        let ends = |why: &Self| encode_end(*why)[..] == frame[..];
+        Self::ALL.into_iter().find(ends)
+    }
 }
 
 impl core::fmt::Display for RecordingEnd {

@@ -16,6 +16,7 @@ use chalkboard_simulation::{Input, Join, Now, Room};
 use super::dispatch::Dispatch;
 use crate::outbox::PushError;
 use crate::outlet::Outlet;
+use crate::recorder::Recorder;
 use crate::room_door::{Guest, Inbox, Inspection, Message, RoomDoor};
 use crate::snapshots::Snapshots;
 use crate::storage::{Author, LogBatch, LogHandle, Refusal};
@@ -45,6 +46,8 @@ pub(crate) struct HostedRoom {
     next_session: u32,
     /// Inputs of the next step that come from here.
     own_inputs: Vec<Input>,
+    /// Writes down what comes in, while somebody wants that.
+    recorder: Option<Recorder>,
     /// What the log had no room for. No step is made before it has.
     held: Option<LogBatch>,
     told_durable: Position,
@@ -92,6 +95,7 @@ impl HostedRoom {
             dispatch: Dispatch::default(),
             next_session: 1,
             own_inputs: Vec::new(),
+            recorder: None,
             held: None,
             snapshot_at,
             snapshot_not_before: now,
@@ -128,7 +132,17 @@ impl HostedRoom {
         }
         let (inputs, has_more) = self.take_inputs();
         self.counters.steps.increment();
-        let output = self.room.step(now(), inputs);
+        let now = now();
+        let recorded = match &mut self.recorder {
+            Some(recorder) => recorder.before_step(&mut self.room, now, &inputs),
+            None => None,
+        };
+        let output = self.room.step(now, inputs);
+        if let Some(recorder) = &mut self.recorder
+            && !recorded.is_some_and(|step| recorder.after_step(step, &self.room))
+        {
+            self.recorder = None;
+        }
         // In order: frames first, so that a session learns why it ends.
         for (session, error) in self.dispatch.take(&output.sends, &self.sessions) {
             self.give_up(session, error);
@@ -217,6 +231,13 @@ impl HostedRoom {
                         self.dismiss(session);
                     }
                     inputs.push(input);
+                }
+                Message::Record(recorder, answer) => {
+                    let is_free = self.recorder.as_ref().is_none_or(Recorder::is_over);
+                    if is_free {
+                        self.recorder = Some(*recorder);
+                    }
+                    let _ = answer.send(is_free);
                 }
                 // Who asked may have stopped waiting.
                 Message::Inspect(answer) => drop(answer.send(self.inspect())),
