@@ -10,7 +10,7 @@ use std::collections::hash_map::Entry;
 use chalkboard_shared::digest::Digest;
 use chalkboard_shared::limits::STROKES_PER_BOARD_MAX;
 use chalkboard_shared::merge::{self, Strokes};
-use chalkboard_shared::{BoardRect, DecodeError, OpEntry, Position, Stroke, StrokeId};
+use chalkboard_shared::{BoardRect, DecodeError, Op, OpEntry, Position, Stroke, StrokeId};
 
 /// By stroke. Hashed quickly, because a join puts tens of thousands of strokes into several of these.
 pub(crate) type StrokeMap<V> = HashMap<StrokeId, V, foldhash::fast::RandomState>;
@@ -57,6 +57,9 @@ impl Mirror {
     /// refuse here names only strokes that are not covered, and changes nothing.
     pub(crate) fn apply(&mut self, entry: &OpEntry) -> Vec<StrokeId> {
         self.touched.clear();
+        if matches!(entry.op, Op::Begin { .. }) {
+            self.drop_lost(StrokeId(entry.id));
+        }
         if merge::apply(self, entry.id, entry.position, &entry.op).is_err() {
             self.touched.clear();
         }
@@ -70,6 +73,18 @@ impl Mirror {
             self.digest.replace(*before, after);
         }
         touched.into_iter().map(|(id, _)| id).collect()
+    }
+
+    /// A stroke begins that is held from before the connection: the room had told of it, lost it in a crash before it was
+    /// synced, and has it now from its author, who sent it again. What is held is of no account any more.
+    fn drop_lost(&mut self, id: StrokeId) {
+        if let Entry::Occupied(entry) = self.strokes.entry(id)
+            && entry.get().generation != self.generation
+        {
+            let Held { stroke, .. } = entry.remove();
+            self.digest.replace(stroke.digest(), 0);
+            self.wet.remove(&stroke.z);
+        }
     }
 
     /// A stroke that still grows, by its drawing order. None of before the connection: what it has gained meanwhile comes
@@ -201,7 +216,7 @@ impl Strokes for Mirror {
 mod tests {
     use chalkboard_shared::op::InkRun;
     use chalkboard_shared::stroke::Nib;
-    use chalkboard_shared::{ActorId, BoardPoint, InkPoint, Op, OpId, StrokeStyle};
+    use chalkboard_shared::{ActorId, BoardPoint, InkPoint, OpId, StrokeStyle};
 
     use super::*;
 
@@ -268,6 +283,25 @@ mod tests {
         mirror.begin_generation();
         assert_eq!(mirror.evict_stale().len(), 1);
         assert_eq!(mirror.digest(), Digest::default());
+    }
+
+    #[test]
+    fn a_stroke_that_a_crash_has_lost_and_its_author_sends_again_stays() {
+        let mut mirror = Mirror::default();
+        mirror.apply(&begin(7, 1, 0));
+        mirror.begin_generation();
+        // While the rest of the board is on its way, and at another position than before.
+        mirror.apply(&begin(5, 1, 0));
+        assert_eq!(mirror.evict_stale(), []);
+        let stroke = mirror.get(StrokeId(op_id(1))).expect("it stays");
+        assert_eq!(stroke.z, Position(5));
+        assert_eq!(mirror.digest(), summed(&mirror));
+        // Told twice on one connection, it is still the first that counts.
+        mirror.apply(&begin(9, 1, 0));
+        assert_eq!(
+            mirror.get(StrokeId(op_id(1))).map(|s| s.z),
+            Some(Position(5))
+        );
     }
 
     #[test]
