@@ -5,7 +5,7 @@
 //! it is a server like any other: same tick, same encryption, same limits but the one that [`summary`] names.
 
 use std::ffi::OsString;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use chalkboard_shared::limits::STROKES_PER_BOARD_MAX;
 use chalkboard_shared::workload::{BENCH_BOARD, BENCH_SECRET, begin};
@@ -13,6 +13,7 @@ use chalkboard_shared::{ActorId, Op, OpEntry, OpId, Position, StrokeId, Tick};
 use chalkboard_simulation::LogRecord;
 
 use crate::access;
+use crate::clock;
 use crate::config::{BenchFill, Config, ConfigError};
 use crate::storage::{BoardRecord, LogBatch, LogHandle, Refusal, StorageError};
 
@@ -101,10 +102,7 @@ pub(crate) fn fill(log: &LogHandle, fill: BenchFill) -> Result<(), StorageError>
         // A harness may start a server again on what it measured before.
         return Ok(());
     }
-    let created_ms = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_millis() as u64;
+    let created_ms = clock::unix_ms();
     log.create_board(BoardRecord {
         id: BENCH_BOARD,
         edit_hash: access::hash(BENCH_SECRET),

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use chalkboard_shared::reason::DisconnectReason;
 use chalkboard_shared::wire::Hello;
@@ -14,6 +14,7 @@ use chalkboard_shared::{ActorId, BoardId, Position, Rights, Secret, SessionId};
 use tokio::sync::{OnceCell, Semaphore, oneshot};
 
 use crate::access;
+use crate::clock;
 use crate::loading::{self, LoadError, Loaded};
 use crate::outlet::Outlet;
 use crate::recorder::{RecordingLimits, RecordingReader, recording};
@@ -242,14 +243,11 @@ impl Boards {
         let id = access::random_board()?;
         let edit_secret = access::random_secret()?;
         let view_secret = access::view_secret(edit_secret);
-        let since = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
         self.log.create_board(BoardRecord {
             id,
             edit_hash: access::hash(edit_secret),
             view_hash: access::hash(view_secret),
-            created_ms: since.as_millis() as u64,
+            created_ms: clock::unix_ms(),
         })?;
         self.counters.boards_created.increment();
         Ok(NewBoard {

@@ -16,6 +16,7 @@ mod assets;
 mod bench;
 mod boards;
 mod certificate;
+pub mod clock;
 pub mod command;
 pub mod config;
 mod control;

@@ -7,7 +7,7 @@
 use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use rustls::crypto::CryptoProvider;
@@ -201,10 +201,7 @@ fn provider() -> Arc<CryptoProvider> {
 }
 
 fn unix_s() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs() as i64
+    (crate::clock::unix_ms() / 1000) as i64
 }
 
 fn own_pair(rotation: &Rotation, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {

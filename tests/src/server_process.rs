@@ -99,6 +99,8 @@ pub struct ServerOptions {
     pub data: Option<PathBuf>,
     /// Further arguments of `chalkboard serve`.
     pub arguments: Vec<OsString>,
+    /// A program and its arguments that becomes the server; the server's own command line follows them.
+    pub wrapper: Vec<OsString>,
 }
 
 /// A board and the ways into it.
@@ -132,6 +134,7 @@ pub struct Inspection {
 pub struct ServerProcess {
     child: Option<Child>,
     arguments: Vec<OsString>,
+    wrapper: Vec<OsString>,
     folder: PathBuf,
     /// Kept to be removed at the end.
     _temporary: Option<TempDir>,
@@ -163,6 +166,7 @@ impl ServerProcess {
         let mut server = Self {
             child: None,
             arguments: options.arguments,
+            wrapper: options.wrapper,
             folder,
             _temporary: temporary,
             url: String::new(),
@@ -184,7 +188,14 @@ impl ServerProcess {
     }
 
     async fn launch(&mut self) {
-        let mut command = command(&binary());
+        let mut command = match self.wrapper.split_first() {
+            None => command(&binary()),
+            Some((program, arguments)) => {
+                let mut wrapped = command(Path::new(program));
+                wrapped.args(arguments).arg(binary());
+                wrapped
+            }
+        };
         command
             .arg("serve")
             .arg("--data")
@@ -304,12 +315,39 @@ impl ServerProcess {
     /// # Panics
     /// When it does not run.
     pub fn signal(&self, signal: rustix::process::Signal) {
+        rustix::process::kill_process(self.pid(), signal).expect("a child can be signalled");
+    }
+
+    /// From now on no file that it writes gets longer than this; `None` takes that back. The server must have been
+    /// started with the signal ignored that ends a program at this limit.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn limit_files(&self, bytes: Option<u64>) {
+        let limit = rustix::process::Rlimit {
+            current: bytes,
+            maximum: None,
+        };
+        let fsize = rustix::process::Resource::Fsize;
+        rustix::process::prlimit(Some(self.pid()), fsize, limit).expect("a child can be limited");
+    }
+
+    /// A path as the server sees it, which may have mounted something there.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn seen(&self, path: &Path) -> PathBuf {
         let number = self.process().expect("the server runs");
-        let process = i32::try_from(number)
+        let root = PathBuf::from(format!("/proc/{number}/root"));
+        root.join(path.strip_prefix("/").unwrap_or(path))
+    }
+
+    fn pid(&self) -> rustix::process::Pid {
+        let number = self.process().expect("the server runs");
+        i32::try_from(number)
             .ok()
             .and_then(rustix::process::Pid::from_raw)
-            .expect("a process has a number");
-        rustix::process::kill_process(process, signal).expect("a child can be signalled");
+            .expect("a process has a number")
     }
 
     fn process(&self) -> Option<u32> {
@@ -363,16 +401,7 @@ impl ServerProcess {
         fields: &[(&str, &str)],
         body: &str,
     ) -> Result<Answer> {
-        let stream = TcpStream::connect(("127.0.0.1", self.port)).await?;
-        let host = format!("localhost:{}", self.port);
-        let request = Request {
-            method,
-            path,
-            host: &host,
-            fields,
-            body,
-        };
-        within("an answer", http::exchange(stream, &request)).await
+        request_at(self.port, method, path, fields, body).await
     }
 
     /// Makes a board.
@@ -380,18 +409,7 @@ impl ServerProcess {
     /// # Panics
     /// When the server does not.
     pub async fn create_board(&self) -> BoardLinks {
-        let answer = self
-            .request("POST", "/api/v1/boards", &[], "{}")
-            .await
-            .expect("the server answers");
-        assert_eq!(answer.status, 201, "{}", answer.text());
-        let answer = answer.json();
-        let text = |key: &str| answer[key].as_str().unwrap_or_default().to_owned();
-        BoardLinks {
-            id: text("id").parse().expect("a board's id"),
-            edit: text("edit_secret").parse().expect("a secret"),
-            view: text("view_secret").parse().expect("a secret"),
-        }
+        create_board_at(self.port).await
     }
 
     /// Asks about a board.
@@ -425,13 +443,57 @@ impl ServerProcess {
     /// # Errors
     /// The server does not answer, or not that.
     pub async fn addresses(&self) -> Result<(String, Vec<String>)> {
-        // Knowing a board's id opens nothing, so any will do.
-        let answer = self
-            .get(&format!("/api/v1/boards/{}/connect", BoardId([0; 16])), &[])
-            .await?
-            .json();
-        session_addresses(&answer)
+        ask_addresses(self.port).await
     }
+}
+
+/// Sends a request to a server at a port of this machine.
+async fn request_at(
+    port: u16,
+    method: &str,
+    path: &str,
+    fields: &[(&str, &str)],
+    body: &str,
+) -> Result<Answer> {
+    let stream = TcpStream::connect(("127.0.0.1", port)).await?;
+    let host = format!("localhost:{port}");
+    let request = Request {
+        method,
+        path,
+        host: &host,
+        fields,
+        body,
+    };
+    within("an answer", http::exchange(stream, &request)).await
+}
+
+/// Makes a board on a server at a port of this machine.
+///
+/// # Panics
+/// When the server does not.
+pub async fn create_board_at(port: u16) -> BoardLinks {
+    let answer = request_at(port, "POST", "/api/v1/boards", &[], "{}")
+        .await
+        .expect("the server answers");
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    let answer = answer.json();
+    let text = |key: &str| answer[key].as_str().unwrap_or_default().to_owned();
+    BoardLinks {
+        id: text("id").parse().expect("a board's id"),
+        edit: text("edit_secret").parse().expect("a secret"),
+        view: text("view_secret").parse().expect("a secret"),
+    }
+}
+
+/// Asks a server at a port of this machine where its sessions are.
+///
+/// # Errors
+/// It does not answer, or not that.
+pub async fn ask_addresses(port: u16) -> Result<(String, Vec<String>)> {
+    // Knowing a board's id opens nothing, so any will do.
+    let path = format!("/api/v1/boards/{}/connect", BoardId([0; 16]));
+    let answer = request_at(port, "GET", &path, &[], "").await?;
+    session_addresses(&answer.json())
 }
 
 /// Reads the answer to `/connect`.

@@ -35,7 +35,7 @@ pub(super) struct RecordArguments {
     #[arg(long, default_value = "./data", value_name = "FOLDER")]
     data: PathBuf,
     /// The board: its id, as in its links
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", allow_hyphen_values = true)]
     board: BoardId,
     /// How long to record, up to a day
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=RECORDING_SECONDS_MAX))]

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use chalkboard_shared::presence::Pace;
 use chalkboard_shared::reason::DisconnectReason;
@@ -14,6 +14,7 @@ use chalkboard_shared::{ActorId, Position, SessionId};
 use chalkboard_simulation::{Input, Join, Now, Room};
 
 use super::dispatch::Dispatch;
+use crate::clock;
 use crate::outbox::PushError;
 use crate::outlet::Outlet;
 use crate::recorder::Recorder;
@@ -406,11 +407,8 @@ impl HostedRoom {
 /// The clocks, read for a tick.
 fn now() -> Now {
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
     Now {
-        unix_ms: since.as_millis() as u64,
+        unix_ms: clock::unix_ms(),
         uptime_ms: START.elapsed().as_millis() as u32,
     }
 }

@@ -22,6 +22,23 @@ pub struct Doors {
 }
 
 impl Doors {
+    /// Those of a server at a port of this machine, as it has told them.
+    ///
+    /// # Errors
+    /// The hashes are none.
+    pub fn of(port: u16, (web_transport, hashes): &(String, Vec<String>)) -> Result<Self> {
+        let hashes = hashes
+            .iter()
+            .map(|hash| BASE64.decode(hash.as_bytes()).ok()?.try_into().ok())
+            .collect::<Option<Vec<[u8; 32]>>>()
+            .context("hashes of certificates")?;
+        Ok(Self {
+            web_transport: web_transport.clone(),
+            web_socket: format!("ws://127.0.0.1:{port}/api/v1/session"),
+            trust: Trust::Hashes(hashes),
+        })
+    }
+
     /// One link.
     ///
     /// # Errors
@@ -78,16 +95,6 @@ impl ServerProcess {
     /// # Errors
     /// The server does not tell them.
     pub async fn doors(&self) -> Result<Doors> {
-        let (web_transport, hashes) = self.addresses().await?;
-        let hashes = hashes
-            .iter()
-            .map(|hash| BASE64.decode(hash.as_bytes()).ok()?.try_into().ok())
-            .collect::<Option<Vec<[u8; 32]>>>()
-            .context("hashes of certificates")?;
-        Ok(Doors {
-            web_transport,
-            web_socket: format!("ws://127.0.0.1:{}/api/v1/session", self.port),
-            trust: Trust::Hashes(hashes),
-        })
+        Doors::of(self.port, &self.addresses().await?)
     }
 }
