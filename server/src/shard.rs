@@ -6,6 +6,7 @@
 //! bounded ([`admission`], [`quic`]).
 
 mod admission;
+mod congestion;
 mod connection;
 mod deadlines;
 mod driver;

@@ -17,6 +17,7 @@ use quinn_proto::{Connection as Quic, Event, StreamEvent, StreamId};
 use web_transport_proto::ConnectRequest;
 use web_transport_proto::http::{StatusCode, header};
 
+use super::congestion::let_close_pass;
 use super::mailbox::{Answer, ConnectionKey, ShardHandle};
 use super::outgoing::{Full, Outgoing, Stopped};
 use crate::outlet::Outlet;
@@ -243,6 +244,7 @@ impl Connection {
         self.deadline = None;
         self.quic
             .close(now, reason.code().into(), reason.to_string().into());
+        let_close_pass(&self.quic);
     }
 
     /// Deals with everything that has happened since the last time, and hands QUIC what is to be sent.
@@ -526,8 +528,11 @@ impl Connection {
 
     /// Closes the connection.
     fn shut(&mut self, now: Instant, code: u32) {
+        // Who has not had what was said on the streams learns it from this.
+        let words = DisconnectReason::from_code(code).map(|reason| reason.to_string());
         let code = self.web.close_code(code);
-        self.quic.close(now, code, Bytes::new());
+        self.quic.close(now, code, words.unwrap_or_default().into());
+        let_close_pass(&self.quic);
         self.lost();
     }
 

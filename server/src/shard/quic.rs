@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chalkboard_shared::limits::SESSION_QUEUE_BYTES_MAX;
-use quinn_proto::congestion::CubicConfig;
 use quinn_proto::crypto::rustls::QuicServerConfig;
 use quinn_proto::{AckFrequencyConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
 
 use super::ShardError;
+use super::congestion::Congestion;
 use crate::tls::Certificates;
 
 /// The protocol's name: HTTP/3.
@@ -65,8 +65,7 @@ fn transport_config() -> TransportConfig {
     let mut acks = AckFrequencyConfig::default();
     acks.ack_eliciting_threshold(ACK_THRESHOLD.into())
         .max_ack_delay(Some(ACK_DELAY));
-    let mut congestion = CubicConfig::default();
-    congestion.initial_window(INITIAL_WINDOW_BYTES);
+    let congestion = Congestion::with_initial_window(INITIAL_WINDOW_BYTES);
     let mut config = TransportConfig::default();
     config
         .congestion_controller_factory(Arc::new(congestion))
