@@ -484,7 +484,11 @@ impl Boards {
             Ok(Err(error)) => {
                 self.counters.recoveries_failed.increment();
                 tracing::error!(board = %ShortBoard(board), %error, "a board could not be loaded; others go on");
-                return Err(storage);
+                return Err(if error.is_damage() {
+                    EntryError::Refused(DisconnectReason::Damaged)
+                } else {
+                    storage
+                });
             }
             Err(panic) => {
                 self.counters.recoveries_failed.increment();

@@ -62,6 +62,19 @@ pub enum LoadError {
     },
 }
 
+impl LoadError {
+    /// Trying again gives the same, until somebody repairs what is stored.
+    pub(crate) const fn is_damage(&self) -> bool {
+        match self {
+            Self::Storage(error) => matches!(
+                error,
+                StorageError::BrokenLog { .. } | StorageError::Damaged(_)
+            ),
+            Self::Damaged { .. } | Self::Short { .. } => true,
+        }
+    }
+}
+
 /// Reads a board and makes its room, which ticks every `tick_us` microseconds at first. Its load must have been
 /// counted (`opened`), so that everything that a former room of the board has written is committed.
 ///

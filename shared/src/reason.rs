@@ -100,11 +100,17 @@ pub enum DisconnectReason {
     /// The same client connected again; this is the older connection.
     #[error("this client has connected again elsewhere")]
     Replaced,
+    /// What is stored of the board is damaged. Trying again does not help until that is repaired.
+    #[error(
+        "this board is damaged on the server, which keeps it as it is; ask its operator to run `chalkboard doctor`, \
+         then reload"
+    )]
+    Damaged,
 }
 
 impl DisconnectReason {
     /// All of them, in the order of their codes.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Stopping,
         Self::VersionMismatch,
         Self::Malformed,
@@ -117,6 +123,7 @@ impl DisconnectReason {
         Self::Storage,
         Self::Origin,
         Self::Replaced,
+        Self::Damaged,
     ];
 
     /// The code: WebTransport's close code; WebSocket's is 4000 more.
@@ -134,6 +141,7 @@ impl DisconnectReason {
             Self::Storage => 10,
             Self::Origin => 11,
             Self::Replaced => 12,
+            Self::Damaged => 13,
         }
     }
 
@@ -166,7 +174,7 @@ mod tests {
             .into_iter()
             .map(DisconnectReason::code)
             .collect();
-        assert_eq!(close, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
+        assert_eq!(close, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13]);
         assert_eq!(
             DisconnectReason::from_code(7),
             Some(DisconnectReason::TooSlow)

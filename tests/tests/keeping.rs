@@ -242,7 +242,7 @@ async fn a_damaged_board_is_named_and_refused_and_all_others_are_served() {
     draw(&client, &mut Dice::new(4), 1).await;
     client.stop().await;
     let refused = server.inspect(&damaged).await.expect_err("it is damaged");
-    let reason = DisconnectReason::Storage.to_string();
+    let reason = DisconnectReason::Damaged.to_string();
     assert!(refused.to_string().contains(&reason), "{refused}");
     let log = server.log();
     for part in [

@@ -1,0 +1,181 @@
+//! Recovery: what a stored board costs in bytes, and how long it takes from what is stored to a room.
+//!
+//! Boards of single-batch strokes, one op each in the log: as many records as ops, which is the hardest case for a
+//! start. Files are real ones, written and synced as the server does.
+
+#![expect(
+    clippy::print_stderr,
+    reason = "these figures are measured once each, not in a loop"
+)]
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use chalkboard_benches::extent;
+use chalkboard_server::loading;
+use chalkboard_server::storage::repo::Sqlite;
+use chalkboard_server::storage::{
+    BoardRecord, DataFolder, LogBatch, LogWriter, Reader, Repository,
+};
+use chalkboard_shared::op::InkRun;
+use chalkboard_shared::{ActorId, BoardId, Op, OpEntry, OpId, Position, StrokeId, Tick, workload};
+use chalkboard_simulation::{Fold, LogRecord};
+use criterion::{Criterion, criterion_group, criterion_main};
+
+const BOARD: BoardId = BoardId([7; 16]);
+
+/// Records that are appended at a time.
+const GROUP: u64 = 4096;
+
+/// Ops between two snapshots that the server makes of a board with so many strokes.
+fn interval(strokes: u64) -> u64 {
+    2000.max(strokes / 2)
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+/// The op at a position: strokes of 30 points that are begun and finished, by ten people in turn.
+fn entry(position: u64) -> OpEntry {
+    let stroke = (position - 1) / 2;
+    let actor = ActorId(1 + stroke % 10);
+    let counter = |first: bool| (stroke / 10 * 2 + if first { 1 } else { 2 }) as u32;
+    let is_begin = position % 2 == 1;
+    let id = OpId {
+        actor,
+        counter: counter(is_begin),
+    };
+    let op = if is_begin {
+        Op::Begin {
+            style: workload::STYLE,
+            ink: InkRun::new(workload::stroke_points((stroke % 50_000) as u32)),
+        }
+    } else {
+        Op::Finish {
+            stroke: StrokeId(OpId {
+                actor,
+                counter: counter(true),
+            }),
+        }
+    };
+    OpEntry {
+        position: Position(position),
+        id,
+        op,
+    }
+}
+
+fn batch(position: u64) -> LogBatch {
+    let unix_ms = 1_700_000_000_000 + position * 16;
+    LogBatch {
+        board: BOARD,
+        first: Position(position),
+        last: Position(position),
+        record: LogRecord::encode_entries(Tick(position), unix_ms, &[entry(position)]),
+    }
+}
+
+/// Fills a store as the server would: the log, and snapshots where they fall due.
+fn fill(store: &mut Sqlite, ops: u64) {
+    store
+        .create_board(&BoardRecord {
+            id: BOARD,
+            edit_hash: [1; 32],
+            view_hash: [2; 32],
+            created_ms: 0,
+        })
+        .expect("it is new");
+    let mut fold = Fold::default();
+    let mut snapshot_at = 0;
+    let (mut log_bytes, mut longest) = (0, Duration::ZERO);
+    let mut position = 1;
+    while position <= ops {
+        let batches: Vec<LogBatch> = (position..=ops.min(position + GROUP - 1))
+            .map(batch)
+            .collect();
+        store.append(&batches).expect("there is space");
+        for batch in &batches {
+            log_bytes += batch.record.len();
+            fold.follow(&batch.record).expect("own records");
+        }
+        position += batches.len() as u64;
+        let end = fold.position().0;
+        if end - snapshot_at >= interval(end / 2) {
+            snapshot_at = end;
+            let begun = Instant::now();
+            let snapshot = fold.snapshot();
+            longest = longest.max(begun.elapsed());
+            store
+                .put_snapshot(BOARD, fold.position(), snapshot)
+                .expect("there is space");
+        }
+    }
+    let strokes = fold.strokes().count();
+    let snapshot = fold.snapshot().len();
+    eprintln!(
+        "recovery/{ops}: {:.1} bytes an op in the log ({:.1} a stroke of 30 points with its finish); a snapshot is {:.1} bytes \
+         a stroke, and took {:.0} ms to write at the most, beside the room",
+        log_bytes as f64 / ops as f64,
+        log_bytes as f64 / strokes as f64,
+        snapshot as f64 / strokes as f64,
+        millis(longest)
+    );
+}
+
+/// From opening the folder to a room that can be joined, as a start does.
+fn restart(folder: &std::path::Path) -> Duration {
+    let begun = Instant::now();
+    let folder = DataFolder::open(folder).expect("the folder opens");
+    let store = Sqlite::open(&folder).expect("the store opens");
+    let writer = LogWriter::start(store, |_, _| {}, |_| {}).expect("it starts");
+    let log = writer.handle();
+    let opened = log.open_epoch(BOARD).expect("it opens");
+    let loaded = loading::load(&log, BOARD, 16_667, opened).expect("it is whole");
+    let took = begun.elapsed();
+    assert!(loaded.room.position() > Position(0));
+    writer.stop().expect("all is saved");
+    took
+}
+
+/// From a position to the board there, by the nearest snapshot.
+fn moment(store: &mut Sqlite, position: u64) -> Duration {
+    let begun = Instant::now();
+    let stored = store.load_at(BOARD, Position(position)).expect("it loads");
+    let records: Vec<Bytes> = stored.tail.into_iter().map(|batch| batch.record).collect();
+    let fold = Fold::new(stored.snapshot, records).expect("it is whole");
+    let took = begun.elapsed();
+    assert_eq!(fold.position(), Position(position));
+    took
+}
+
+fn recovery(_: &mut Criterion) {
+    for ops in [extent(50_000, 500), extent(1_000_000, 5000)].map(u64::from) {
+        let root = tempfile::tempdir().expect("a temporary folder");
+        {
+            let folder = DataFolder::open(root.path()).expect("the folder opens");
+            fill(&mut Sqlite::open(&folder).expect("the store opens"), ops);
+        }
+        let mut restarts: Vec<Duration> = (0..5).map(|_| restart(root.path())).collect();
+        restarts.sort();
+        let folder = DataFolder::open(root.path()).expect("the folder opens");
+        let mut store = Sqlite::open(&folder).expect("the store opens");
+        let mut moments: Vec<Duration> = (1..=20)
+            .map(|part| moment(&mut store, ops * part / 20))
+            .collect();
+        moments.sort();
+        let size = std::fs::metadata(store.path()).map_or(0, |file| file.len());
+        eprintln!(
+            "recovery/{ops}: start to a room median {:.0} ms, worst {:.0} ms; any moment median {:.0} ms, worst {:.0} ms; \
+             the file has {:.1} MB",
+            millis(restarts[2]),
+            millis(restarts[4]),
+            millis(moments[9]),
+            millis(moments[19]),
+            size as f64 / 1e6
+        );
+    }
+}
+
+criterion_group!(benches, recovery);
+criterion_main!(benches);
