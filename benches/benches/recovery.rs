@@ -133,7 +133,7 @@ fn restart(folder: &std::path::Path) -> Duration {
     let opened = log.open_epoch(BOARD).expect("it opens");
     let loaded = loading::load(&log, BOARD, 16_667, opened).expect("it is whole");
     let took = begun.elapsed();
-    assert!(loaded.room.position() > Position(0));
+    assert!(loaded.room.position() > Position(0), "there is a board");
     writer.stop().expect("all is saved");
     took
 }
@@ -149,7 +149,50 @@ fn moment(store: &mut Sqlite, position: u64) -> Duration {
     took
 }
 
+/// What the log holds of strokes as they are drawn: samples go out every few, each batch in a tick of its own.
+fn batches() {
+    let (mut ops, mut bytes) = (0_u64, 0);
+    for stroke in 0..100 {
+        let points = workload::stroke_points(stroke);
+        let first = ops as u32 + 1;
+        let id = StrokeId(OpId {
+            actor: ActorId(1),
+            counter: first,
+        });
+        let ink = |points: &[_]| InkRun::new(points.to_vec());
+        let style = workload::STYLE;
+        let drawn = points.chunks(4).enumerate().map(|(n, points)| match n {
+            0 => Op::Begin {
+                style,
+                ink: ink(points),
+            },
+            _ => Op::Extend {
+                stroke: id,
+                ink: ink(points),
+            },
+        });
+        for op in drawn.chain([Op::Finish { stroke: id }]) {
+            ops += 1;
+            let entry = OpEntry {
+                position: Position(ops),
+                id: OpId {
+                    actor: ActorId(1),
+                    counter: ops as u32,
+                },
+                op,
+            };
+            let unix_ms = 1_700_000_000_000 + ops * 16;
+            bytes += LogRecord::encode_entries(Tick(ops), unix_ms, &[entry]).len();
+        }
+    }
+    eprintln!(
+        "recovery/batches: {:.1} bytes an op in the log, of strokes that are drawn in batches of 4 samples",
+        bytes as f64 / ops as f64
+    );
+}
+
 fn recovery(_: &mut Criterion) {
+    batches();
     for ops in [extent(50_000, 500), extent(1_000_000, 5000)].map(u64::from) {
         let root = tempfile::tempdir().expect("a temporary folder");
         {
