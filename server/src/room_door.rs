@@ -94,6 +94,8 @@ pub(crate) struct RoomDoor {
     durable: AtomicU64,
     is_refused: AtomicBool,
     is_rung: AtomicBool,
+    /// Another bell, for the log alone.
+    is_durable_rung: AtomicBool,
     thread: crossbeam_channel::Sender<Wake>,
 }
 
@@ -120,6 +122,7 @@ impl RoomDoor {
             durable: AtomicU64::new(0),
             is_refused: AtomicBool::new(false),
             is_rung: AtomicBool::new(false),
+            is_durable_rung: AtomicBool::new(false),
             thread,
         };
         let inbox = Inbox {
@@ -196,10 +199,18 @@ impl RoomDoor {
         is_sent
     }
 
-    /// The log is synced up to here.
+    /// The log is synced up to here. Rings a bell of its own: also a room that is about to make a step may tell at once.
     pub(crate) fn set_durable(&self, position: Position) {
         self.durable.fetch_max(position.0, Ordering::AcqRel);
-        self.ring();
+        if !self.is_durable_rung.swap(true, Ordering::SeqCst) {
+            // As in `ring`.
+            let _ = self.thread.try_send(Wake::Durable(self.board()));
+        }
+    }
+
+    /// Heard that the log has synced something; from now on it rings again. Then look how far.
+    pub(crate) fn answer_durable_bell(&self) {
+        self.is_durable_rung.store(false, Ordering::SeqCst);
     }
 
     /// How far the log is synced, as far as was told.
@@ -261,7 +272,11 @@ mod tests {
         door.set_durable(Position(3));
         door.set_durable(Position(2));
         assert_eq!(bell.len(), 1);
+        assert!(matches!(bell.try_recv(), Ok(Wake::Durable(board)) if board == door.board()));
         assert_eq!(door.durable(), Position(3));
+        door.answer_durable_bell();
+        door.set_durable(Position(4));
+        assert_eq!(bell.len(), 1);
     }
 
     #[tokio::test]

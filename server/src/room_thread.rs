@@ -28,8 +28,8 @@ use crate::telemetry::{Counters, ShortBoard};
 use hosted_room::Stepped;
 use pacing::{Observation, Pacing};
 
-/// Places in a thread's queue: every room rings once and is opened once at the most.
-const WAKES_MAX: usize = 2 * ROOMS_MAX + 1;
+/// Places in a thread's queue: every room rings once, its log rings once, and it is opened once at the most.
+const WAKES_MAX: usize = 3 * ROOMS_MAX + 1;
 /// Wakes that are taken before due rooms are stepped.
 const WAKES_PER_TURN_MAX: usize = 1024;
 /// How often rooms are looked at that nothing happens in.
@@ -46,6 +46,8 @@ const LAST_RECORDS_PAUSE: Duration = Duration::from_millis(5);
 pub(crate) enum Wake {
     /// Something came in for a board's room.
     Ready(BoardId),
+    /// The log has synced something of a board.
+    Durable(BoardId),
     /// A loaded room to take over.
     Open(Box<HostedRoom>),
     /// Finish everything and end.
@@ -218,11 +220,27 @@ impl Rooms {
                 );
                 debug_assert!(before.is_none(), "the index lets a board be loaded once");
                 self.counters.timings.stages.enter(PresenceStage::Full);
+                self.hear_durable(board);
                 self.schedule(board, Instant::now());
             }
+            Wake::Durable(board) => self.hear_durable(board),
             Wake::Stop => return true,
         }
         false
+    }
+
+    /// The log has synced something: those who wait for it are told, at once where they are few.
+    fn hear_durable(&mut self, board: BoardId) {
+        let Some(scheduled) = self.rooms.get_mut(&board) else {
+            return;
+        };
+        scheduled.room.door().answer_durable_bell();
+        let told = guarded(&self.counters, board, || scheduled.room.tell_durable());
+        match told {
+            Some(true) => {}
+            Some(false) => self.schedule(board, Instant::now()),
+            None => self.close(board, DisconnectReason::Storage),
+        }
     }
 
     /// Plans a step: now, but not before a tick after the last one.

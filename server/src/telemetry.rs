@@ -132,6 +132,8 @@ pub(crate) struct Timings {
     pub(crate) tick: Histogram,
     /// From when a step was planned to when it began.
     pub(crate) tick_late: Histogram,
+    /// From a step that accepted ops to the room's learning that they are synced.
+    pub(crate) durable: Histogram,
     /// Rooms by what they tell of presence.
     pub(crate) stages: Stages,
 }

@@ -14,7 +14,7 @@ use chalkboard_shared::{ActorId, BoardRect, Op, Position, RejectReason, Secret, 
 
 use crate::joining::Backlog;
 use crate::ledger::Ledger;
-use crate::output::Output;
+use crate::output::{Output, Recipients, Send};
 use crate::room::{Clock, RoomConfig, RoomSystems, RoomTick};
 
 /// A user: who they are and how they look.
@@ -76,6 +76,13 @@ pub(crate) struct OpQueue {
     pub(crate) welcomed: Position,
     /// The session was told that everything up to here is saved.
     pub(crate) durable_told: Position,
+}
+
+impl OpQueue {
+    /// Ops of the session are not told to be saved yet, and some of them are now.
+    fn wants_durable(&self, durable: Position) -> bool {
+        self.durable_told < self.position.max(self.welcomed) && self.durable_told < durable
+    }
 }
 
 /// Came in with this tick: to be welcomed.
@@ -253,8 +260,7 @@ fn answer_ops(
             };
             output.reliable(person.session, ack.encode());
         }
-        let promised = queue.position.max(queue.welcomed);
-        if queue.durable_told < promised && queue.durable_told < ledger.durable {
+        if queue.wants_durable(ledger.durable) {
             queue.durable_told = ledger.durable;
             output.reliable(
                 person.session,
@@ -262,6 +268,36 @@ fn answer_ops(
             );
         }
     }
+}
+
+/// Tells those who wait for it that the log is synced up to here, between two ticks.
+pub(crate) fn tell_durable(world: &mut World, position: Position) -> Vec<Send> {
+    let mut ledger = world.resource_mut::<Ledger>();
+    ledger.durable = ledger.durable.max(position).min(ledger.position);
+    let durable = ledger.durable;
+    let mut waiting = Vec::new();
+    let sessions: Vec<_> = world
+        .resource::<People>()
+        .sessions
+        .iter()
+        .map(|(session, entity)| (*session, *entity))
+        .collect();
+    for (session, entity) in sessions {
+        if let Some(mut queue) = world.get_mut::<OpQueue>(entity)
+            && queue.wants_durable(durable)
+        {
+            queue.durable_told = durable;
+            waiting.push(session);
+        }
+    }
+    if waiting.is_empty() {
+        return Vec::new();
+    }
+    vec![Send {
+        to: Recipients::Many(waiting.into()),
+        reliable: true,
+        frame: ServerMessage::Durable(durable).encode(),
+    }]
 }
 
 /// Who came, left or changed, for those who were here before.
@@ -326,5 +362,66 @@ impl Viewport {
     /// The transport keeps up with the chunks sent so far.
     pub(crate) const fn can_take_chunks(&self) -> bool {
         self.unwritten_bytes < Self::CHUNK_BYTES_IN_FLIGHT_MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chalkboard_shared::op::InkRun;
+    use chalkboard_shared::stroke::{Nib, StrokeStyle};
+    use chalkboard_shared::wire::Profile;
+    use chalkboard_shared::{InkPoint, Rights};
+
+    use super::*;
+    use crate::input::{Input, Join, Now};
+    use crate::room::Room;
+
+    fn join(session: u32) -> Input {
+        Input::Join(Box::new(Join {
+            session: SessionId(session),
+            actor: ActorId(session.into()),
+            rights: Rights::Edit,
+            profile: Profile {
+                name: String::new(),
+                color: 0,
+            },
+            view: BoardRect::EVERYTHING,
+            view_secret: None,
+            resume: None,
+        }))
+    }
+
+    #[test]
+    fn what_is_saved_is_told_between_ticks_to_who_waits_for_it_and_once() {
+        let mut room = Room::new(RoomConfig {
+            epoch: 1,
+            epoch_starts: Vec::new(),
+            tick_us: 12_500,
+        });
+        let style = StrokeStyle {
+            nib: Nib::Pen,
+            color: 0,
+            width: 64,
+        };
+        let ink = InkRun::new(vec![InkPoint::new(1, 2, 3)]);
+        let ops = Input::Ops {
+            session: SessionId(2),
+            first: 1,
+            stamp: None,
+            ops: vec![Op::Begin { style, ink }],
+        };
+        room.step(Now::default(), [join(1), join(2)]);
+        room.step(Now::default(), [ops]);
+        assert_eq!(room.tell_durable(Position(0)), []);
+        let told = room.tell_durable(Position(1));
+        let frame = ServerMessage::Durable(Position(1)).encode();
+        assert_eq!(told.len(), 1);
+        assert_eq!(told[0].to.as_slice(), [SessionId(2)]);
+        assert!(told[0].reliable);
+        assert_eq!(told[0].frame, frame);
+        assert_eq!(room.tell_durable(Position(1)), []);
+        let output = room.step(Now::default(), [Input::Durable(Position(1))]);
+        assert!(output.sends.iter().all(|send| send.frame != frame));
+        assert_eq!(room.durable(), Position(1));
     }
 }

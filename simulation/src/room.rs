@@ -12,7 +12,7 @@ use crate::audit::{self, AuditError};
 use crate::cells::Cells;
 use crate::input::{Inbox, Input, Now};
 use crate::ledger::Ledger;
-use crate::output::Output;
+use crate::output::{Output, Send};
 use crate::people::People;
 use crate::recovery::{self, RecoveryError};
 use crate::strokes::{Body, StrokeTable};
@@ -173,6 +173,13 @@ impl Room {
         self.world.resource_mut::<Output>().tick = tick;
         self.schedule.run(&mut self.world);
         core::mem::take(&mut *self.world.resource_mut::<Output>())
+    }
+
+    /// Tells those who wait for it, at once and between two ticks, that the log is synced up to here. What
+    /// [`Input::Durable`] would have the next tick tell need not wait for it; that input must still follow, because it
+    /// is what a recording knows of it.
+    pub fn tell_durable(&mut self, position: Position) -> Vec<Send> {
+        people::tell_durable(&mut self.world, position)
     }
 
     /// The room has something to do in the next tick even if nothing comes in.

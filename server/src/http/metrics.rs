@@ -60,6 +60,7 @@ fn render(site: &Site) -> String {
     let timings = &site.counters.timings;
     histogram(&mut text, "tick_seconds", &timings.tick);
     histogram(&mut text, "tick_late_seconds", &timings.tick_late);
+    histogram(&mut text, "durable_seconds", &timings.durable);
     let _ = writeln!(text, "# TYPE chalkboard_rooms_by_presence gauge");
     for (stage, count) in timings.stages.counts() {
         let _ = writeln!(

@@ -3,7 +3,7 @@
 //! Owns the sessions' numbers, the record that the log has no room for yet, and when a snapshot is due. It decides
 //! nothing about the board; that is the simulation's.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
@@ -34,6 +34,12 @@ const SNAPSHOT_RETRY: Duration = Duration::from_secs(5);
 /// How long a room stays loaded with nobody in it: a reload of the page is not worth a load of the board.
 const EMPTY_MAX: Duration = Duration::from_secs(10);
 
+/// People in a room up to which what is saved is told at once, not with the next tick: a packet more for those who draw.
+const TOLD_AT_ONCE_MAX: usize = 32;
+
+/// Steps whose way to the disk is timed at once; more wait only where the disk hangs.
+const UNSYNCED_TIMED_MAX: usize = 1024;
+
 /// A room, its door's inside, and its sessions.
 pub(crate) struct HostedRoom {
     room: Room,
@@ -51,7 +57,12 @@ pub(crate) struct HostedRoom {
     recorder: Option<Recorder>,
     /// What the log had no room for. No step is made before it has.
     held: Option<LogBatch>,
+    /// As far as a step was given it.
     told_durable: Position,
+    /// As far as those were told who wait for it.
+    spoken_durable: Position,
+    /// Ends of steps that accepted ops and are not synced, and when they were made.
+    unsynced: VecDeque<(Position, Instant)>,
     snapshot_at: Position,
     snapshot_not_before: Instant,
     empty_since: Instant,
@@ -86,6 +97,8 @@ impl HostedRoom {
         door.set_durable(room.position());
         Self {
             told_durable: room.position(),
+            spoken_durable: room.position(),
+            unsynced: VecDeque::new(),
             room,
             door,
             inbox,
@@ -123,6 +136,29 @@ impl HostedRoom {
         self.own_inputs.push(Input::Pace(pace));
     }
 
+    /// The log has synced something. Tells those who wait for it; `false` where the next step is to do that, because they
+    /// are many and a packet to each is better shared with what the step has for them.
+    pub(super) fn tell_durable(&mut self) -> bool {
+        let durable = self.door.durable();
+        while let Some((_, made)) = self.unsynced.pop_front_if(|(end, _)| *end <= durable) {
+            self.counters.timings.durable.record(made.elapsed());
+        }
+        if durable <= self.spoken_durable {
+            return true;
+        }
+        if self.sessions.len() > TOLD_AT_ONCE_MAX {
+            return false;
+        }
+        self.spoken_durable = durable;
+        let sends = self.room.tell_durable(durable);
+        for (session, error) in self.dispatch.take(&sends, &self.sessions) {
+            self.give_up(session, error);
+        }
+        self.dispatch.send();
+        // A session that was given up is the next step's business.
+        self.own_inputs.is_empty()
+    }
+
     /// Makes a step, unless the log is behind.
     pub(super) fn step(&mut self) -> Stepped {
         if self.door.is_refused() {
@@ -158,6 +194,9 @@ impl HostedRoom {
         self.dispatch.send();
         self.tell_authors(output.authors);
         if let Some(record) = output.record {
+            if self.unsynced.len() < UNSYNCED_TIMED_MAX {
+                self.unsynced.push_back((record.last, Instant::now()));
+            }
             self.held = Some(LogBatch {
                 board: self.door.board(),
                 first: record.first,
@@ -219,6 +258,7 @@ impl HostedRoom {
         let durable = self.door.durable();
         if durable > self.told_durable {
             self.told_durable = durable;
+            self.spoken_durable = durable;
             inputs.push(Input::Durable(durable));
         }
         for _ in 0..MESSAGES_PER_STEP_MAX {
@@ -381,7 +421,7 @@ impl HostedRoom {
     pub(super) fn has_news(&self) -> bool {
         self.has_messages()
             || !self.inbox.cursors.is_empty()
-            || self.door.durable() > self.told_durable
+            || self.door.durable() > self.spoken_durable
             || self.door.is_refused()
     }
 

@@ -4,8 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Upper bounds of the buckets in microseconds; one more holds the rest.
-pub(crate) const BOUNDS_US: [u64; 14] = [
-    50, 100, 250, 500, 1000, 2000, 4000, 8000, 16_000, 33_000, 66_000, 130_000, 260_000, 1_000_000,
+pub(crate) const BOUNDS_US: [u64; 16] = [
+    50, 100, 250, 500, 1000, 2000, 4000, 8000, 10_000, 16_000, 25_000, 33_000, 66_000, 130_000,
+    260_000, 1_000_000,
 ];
 
 /// Durations by size, and their sum.
@@ -49,8 +50,8 @@ mod tests {
         assert_eq!(counts[0], 2, "up to 50 us, which is included");
         assert_eq!(counts[1], 3);
         assert_eq!(counts[4], 4, "up to a millisecond");
-        assert_eq!(counts[13], 5);
-        assert_eq!(counts[14], 6, "all");
+        assert_eq!(counts[BOUNDS_US.len() - 1], 5);
+        assert_eq!(counts[BOUNDS_US.len()], 6, "all");
         assert!((sum - 6.0011).abs() < 1e-6, "{sum}");
     }
 }

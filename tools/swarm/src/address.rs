@@ -160,6 +160,17 @@ impl Directory {
         bearer: Option<Secret>,
         body: &str,
     ) -> Result<Value> {
+        let answer = self.ask_for_bytes(method, path, bearer, body).await?;
+        Ok(serde_json::from_slice(&answer)?)
+    }
+
+    async fn ask_for_bytes(
+        &mut self,
+        method: Method,
+        path: &str,
+        bearer: Option<Secret>,
+        body: &str,
+    ) -> Result<Vec<u8>> {
         // A connection that was kept may have been closed meanwhile: once more on a fresh one.
         if let Some(mut kept) = self.connection.take()
             && let Ok(answer) = self.ask_on(&mut kept, &method, path, bearer, body).await
@@ -180,6 +191,14 @@ impl Directory {
         Ok(answer)
     }
 
+    /// The server's counters and histograms, as text.
+    pub(crate) async fn metrics(&mut self) -> Result<String> {
+        let text = self
+            .ask_for_bytes(Method::GET, "/metrics", None, "")
+            .await?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
     async fn ask_on(
         &self,
         connection: &mut SendRequest<String>,
@@ -187,7 +206,7 @@ impl Directory {
         path: &str,
         bearer: Option<Secret>,
         body: &str,
-    ) -> Result<Value> {
+    ) -> Result<Vec<u8>> {
         connection.ready().await?;
         let mut request = Request::builder()
             .method(method.clone())
@@ -207,7 +226,7 @@ impl Directory {
             "{method} {path}: {status}, {}",
             String::from_utf8_lossy(&body)
         );
-        Ok(serde_json::from_slice(&body)?)
+        Ok(body)
     }
 }
 

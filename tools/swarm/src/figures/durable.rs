@@ -143,10 +143,16 @@ async fn draw(
 }
 
 pub(super) fn saved(bench: &mut Bench) -> Result<Vec<Row>> {
-    let busy = saved_in(bench, 1, BUSY_PEOPLE, BUSY_RATE / f64::from(BUSY_PEOPLE))?;
-    let many = saved_in(bench, ROOMS, 1, ROOMS_RATE)?;
-    let row = |figure: String, asked: f64, took: &[f32]| {
-        let of = Percentiles::of(took);
+    let busy = saved_in(
+        bench,
+        1,
+        BUSY_PEOPLE,
+        BUSY_RATE / f64::from(BUSY_PEOPLE),
+        BUSY_P99_MS,
+    )?;
+    let many = saved_in(bench, ROOMS, 1, ROOMS_RATE, ROOMS_P99_MS)?;
+    let row = |figure: String, asked: f64, saving: &Saving| {
+        let of = Percentiles::of(&saving.told);
         Row {
             figure,
             asked: format!("p99 <= {asked} ms"),
@@ -154,17 +160,21 @@ pub(super) fn saved(bench: &mut Bench) -> Result<Vec<Row>> {
                 || "nothing was saved".to_owned(),
                 |of| {
                     format!(
-                        "p50 / p99 {:.1} / {:.1} ms, {:.0} at the most, {} ops",
+                        "p50 / p99 {:.1} / {:.1} ms, {:.0} at the most, {} ops; from the tick that accepts them to the sync \
+                         {} % within {asked} ms",
                         of.p50,
                         of.p99,
                         of.max,
-                        took.len()
+                        saving.told.len(),
+                        saving
+                            .synced_in_time
+                            .map_or_else(|| "?".to_owned(), |share| format!("{:.1}", 100.0 * share))
                     )
                 },
             ),
             verdict: Verdict::of(of.is_some_and(|of| of.p99 <= asked)),
             command: bench.command("saved"),
-            details: json!({"ms": of, "ops": took.len()}),
+            details: json!({"ms": of, "ops": saving.told.len(), "synced_in_time": saving.synced_in_time}),
         }
     };
     Ok(vec![
@@ -181,7 +191,26 @@ pub(super) fn saved(bench: &mut Bench) -> Result<Vec<Row>> {
     ])
 }
 
-fn saved_in(bench: &Bench, rooms: u32, people: u32, rate: f64) -> Result<Vec<f32>> {
+/// What was measured of saving.
+struct Saving {
+    /// From drawing to being told that it is saved, milliseconds.
+    told: Vec<f32>,
+    /// Share of the ticks that accepted ops whose record was synced within what is asked.
+    synced_in_time: Option<f64>,
+}
+
+/// Share of a histogram's durations up to a bound in seconds, as metrics tell it.
+fn share_within(metrics: &str, name: &str, bound: &str) -> Option<f64> {
+    let number = |line: String| -> Option<f64> {
+        let found = metrics.lines().find_map(|text| text.strip_prefix(&line))?;
+        found.trim().parse().ok()
+    };
+    let within = number(format!("chalkboard_{name}_bucket{{le=\"{bound}\"}}"))?;
+    let all = number(format!("chalkboard_{name}_count"))?;
+    (all > 0.0).then(|| within / all)
+}
+
+fn saved_in(bench: &Bench, rooms: u32, people: u32, rate: f64, asked_ms: f64) -> Result<Saving> {
     let folder = tempfile::tempdir_in(&bench.options.disk)?;
     let mut server = bench.pinned();
     server.folder = Some(folder.path().to_owned());
@@ -211,11 +240,16 @@ fn saved_in(bench: &Bench, rooms: u32, people: u32, rate: f64) -> Result<Vec<f32
                 tokio::spawn(draw(client, number, rate, begin, lengths.warm_up, end))
             })
             .collect();
-        let mut took = Vec::new();
+        let mut told = Vec::new();
         for drawing in drawing {
-            took.extend(drawing.await??);
+            told.extend(drawing.await??);
         }
-        Ok(took)
+        let bound = (asked_ms / 1e3).to_string();
+        let metrics = directory.metrics().await?;
+        Ok(Saving {
+            told,
+            synced_in_time: share_within(&metrics, "durable_seconds", &bound),
+        })
     })
 }
 
@@ -365,4 +399,18 @@ pub(super) fn kills(bench: &mut Bench) -> Result<Vec<Row>> {
         command: format!("chalkboard-swarm kills --rounds {rounds}"),
         details: json!(summary),
     }])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_read_from_metrics() {
+        let metrics = "chalkboard_durable_seconds_bucket{le=\"0.01\"} 30\n\
+                       chalkboard_durable_seconds_bucket{le=\"+Inf\"} 40\nchalkboard_durable_seconds_count 40\n";
+        assert_eq!(share_within(metrics, "durable_seconds", "0.01"), Some(0.75));
+        assert_eq!(share_within(metrics, "durable_seconds", "0.02"), None);
+        assert_eq!(share_within("", "durable_seconds", "0.01"), None);
+    }
 }
