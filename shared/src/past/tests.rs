@@ -1,3 +1,5 @@
+//! What is told of the past survives its encoding, and damage to it is an error and no more.
+
 use bytes::Bytes;
 use proptest::prelude::*;
 
