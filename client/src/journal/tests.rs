@@ -1,3 +1,5 @@
+//! Pieces of a journal survive being kept, and damage to them is found wherever it is.
+
 use chalkboard_shared::op::InkRun;
 use chalkboard_shared::stroke::Nib;
 use chalkboard_shared::{InkPoint, StrokeId, StrokeStyle};

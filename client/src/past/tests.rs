@@ -1,3 +1,5 @@
+//! Every way to a moment leads to the board that the log makes of it.
+
 use chalkboard_shared::op::InkRun;
 use chalkboard_shared::past::{Author, SegmentHead, encode_board};
 use chalkboard_shared::stroke::Nib;
