@@ -174,6 +174,8 @@ pub struct Client {
     rights: Option<Rights>,
     /// The room's load number, and the last position of the mirror.
     place: Option<(u64, Position)>,
+    /// Strokes came whole since the last op, and may hold what later ops have made of them.
+    is_ahead: bool,
     /// What the mirror holds all of at that position; nothing while that is still on its way.
     held: Option<Held>,
     /// What it held before this connection, until the room has said whether that is of use.
@@ -232,6 +234,7 @@ impl Client {
             session: None,
             rights: None,
             place: None,
+            is_ahead: false,
             held: None,
             returning: None,
             load: Load::default(),
@@ -344,6 +347,7 @@ impl Client {
         self.session = Some(welcome.session);
         self.rights = Some(welcome.rights);
         self.place = Some((welcome.epoch, welcome.position));
+        self.is_ahead = false;
         self.returning = self.held.take();
         self.load.is_resumed = false;
         self.first_load = Some(welcome.answered);
@@ -395,6 +399,8 @@ impl Client {
                     // Own strokes from outside were never kept up to date, and the room counts on nothing there.
                     Some(old) => self.evict_outside(old),
                 }
+                // What lies in another area was changed by ops that did not come here.
+                self.is_ahead |= self.coverage.is_some();
                 if let Some(held) = &mut self.held {
                     let rect = held.rect.intersection(coverage.rect());
                     *held = Held { coverage, rect };
@@ -436,7 +442,10 @@ impl Client {
                                 self.accepted(&entry);
                             }
                         }
-                        Update::Stroke(stroke) => self.board.put(*stroke)?,
+                        Update::Stroke(stroke) => {
+                            self.is_ahead = true;
+                            self.board.put(*stroke)?;
+                        }
                     }
                 }
             }
@@ -543,6 +552,8 @@ impl Client {
                 return;
             }
             *last = entry.position;
+            // Strokes come whole behind all ops of their tick, so this one is of a later tick.
+            self.is_ahead = false;
         }
         if entry.id.actor == self.actor
             && let Some(waiting) = self.outbox.get_mut(entry.id.counter)
@@ -910,6 +921,7 @@ impl Client {
         Some(Resume {
             epoch,
             position,
+            is_ahead: self.is_ahead,
             coverage,
             held: rect,
         })

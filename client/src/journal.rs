@@ -11,7 +11,8 @@
 //! - head: `u64 actor` (0 before the first connection), `varint` number of the first op that is kept or comes next.
 //! - op: `varint` its number, `u8` 1 where the room has refused it, `varint ink_end`, and the op as made by actor 0, which
 //!   stands for this client.
-//! - board: `varint epoch`, `varint position`, the coverage (`u8 level`, `zigzag` first and last column and row) and
+//! - board: `varint epoch`, `varint position`, the coverage (`u8 level`, 128 more where
+//!   strokes may be held as later ops have made them, `zigzag` first and last column and row) and
 //!   what of it is held (`zigzag` corners), `varint` count and each stroke by `Stroke::encode`.
 
 use std::sync::Arc;
@@ -50,11 +51,15 @@ pub(crate) struct KeptOp {
     pub(crate) is_rejected: bool,
 }
 
+/// Beside the level of the coverage: strokes may be held as later ops have made them.
+const AHEAD: u8 = 0x80;
+
 /// A mirror that was kept.
 #[derive(Debug)]
 pub(crate) struct KeptBoard<S> {
     pub(crate) epoch: u64,
     pub(crate) position: Position,
+    pub(crate) is_ahead: bool,
     pub(crate) coverage: Coverage,
     pub(crate) held: BoardRect,
     pub(crate) strokes: S,
@@ -117,7 +122,7 @@ pub(crate) fn encode_board<'a>(
     w.varint(board.epoch);
     w.varint(board.position.0);
     let Coverage { level, min, max } = board.coverage;
-    w.u8(level);
+    w.u8(level | if board.is_ahead { AHEAD } else { 0 });
     for v in [min.0, min.1, max.0, max.1] {
         w.zigzag(v.into());
     }
@@ -139,6 +144,7 @@ pub(crate) fn decode_board(bytes: &[u8]) -> Result<KeptBoard<Vec<Stroke>>, Decod
     let mut r = open(bytes)?;
     let (epoch, position) = (r.varint()?, Position(r.varint()?));
     let level = r.u8()?;
+    let (is_ahead, level) = (level & AHEAD > 0, level & !AHEAD);
     let mut pair = || Ok((r.zigzag_i32()?, r.zigzag_i32()?));
     let coverage = Coverage {
         level,
@@ -161,6 +167,7 @@ pub(crate) fn decode_board(bytes: &[u8]) -> Result<KeptBoard<Vec<Stroke>>, Decod
     Ok(KeptBoard {
         epoch,
         position,
+        is_ahead,
         coverage,
         held,
         strokes,

@@ -16,6 +16,9 @@ use chalkboard_shared::limits::{CHUNK_POINTS_MAX, WIDTH_MAX};
 use chalkboard_shared::wire::Resume;
 use chalkboard_shared::{BoardRect, Position, Stroke};
 
+#[cfg(feature = "sabotage")]
+use chalkboard_shared::sabotage::{Fault, is};
+
 use crate::ledger::Ledger;
 use crate::record::LogRecord;
 use crate::room::RoomConfig;
@@ -86,6 +89,12 @@ impl Recent {
     /// Strokes changed in the tick of a position or later, if all of them are known. That tick counts, because a
     /// session may have had only a part of it.
     fn since(&self, position: Position) -> Option<impl Iterator<Item = Entity>> {
+        #[cfg(feature = "sabotage")]
+        let position = if is(Fault::ForgetfulResume) {
+            self.order.last().map_or(position, |(end, _)| end.next())
+        } else {
+            position
+        };
         let strokes = self.order.range((position, 0)..);
         let strokes = strokes.map(|(_, stroke)| Entity::from_bits(*stroke));
         (position >= self.known_from).then_some(strokes)
@@ -105,6 +114,9 @@ pub(crate) struct Lacked {
 pub(crate) fn is_continued(config: &RoomConfig, ledger: &Ledger, resume: &Resume) -> bool {
     if resume.epoch == config.epoch {
         return resume.position <= ledger.position;
+    }
+    if resume.is_ahead {
+        return false;
     }
     let starts = &config.epoch_starts;
     let is_known = starts
@@ -198,6 +210,7 @@ mod tests {
         Resume {
             epoch,
             position: Position(position),
+            is_ahead: false,
             coverage: Coverage::of_view(held, None),
             held,
         }
@@ -234,6 +247,15 @@ mod tests {
                 is_continued(&config, &ledger, &resume),
                 expect,
                 "{resume:?}"
+            );
+            // A load may have lost what came whole; the same one has not.
+            let ahead = Resume {
+                is_ahead: true,
+                ..resume
+            };
+            assert_eq!(
+                is_continued(&config, &ledger, &ahead),
+                expect && epoch == config.epoch
             );
         }
     }

@@ -173,6 +173,7 @@ fn every_message() -> Vec<(&'static str, Bytes)> {
                 resume: Some(Resume {
                     epoch: 4,
                     position: Position(5),
+                    is_ahead: false,
                     coverage: Coverage::of_view(view, None),
                     held: view,
                 }),

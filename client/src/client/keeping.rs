@@ -44,6 +44,7 @@ impl Client {
         let KeptBoard {
             epoch,
             position,
+            is_ahead,
             coverage,
             held,
             strokes,
@@ -53,6 +54,7 @@ impl Client {
         }
         self.board.answered();
         self.place = Some((epoch, position));
+        self.is_ahead = is_ahead;
         self.held = Some(Held {
             coverage,
             rect: held,
@@ -68,6 +70,7 @@ impl Client {
         journal::encode_board(&KeptBoard {
             epoch,
             position,
+            is_ahead: self.is_ahead,
             coverage,
             held: rect,
             strokes: self.board.confirmed(),

@@ -42,6 +42,7 @@ fn board() -> Vec<u8> {
     let board = KeptBoard {
         epoch: 3,
         position: Position(1 << 40),
+        is_ahead: true,
         coverage: Coverage::of_view(view, None),
         held: view,
         strokes: strokes.iter(),

@@ -44,9 +44,11 @@ pub struct Hello {
 pub struct Resume {
     /// The room's load number then.
     pub epoch: u64,
-    /// The last position that the client's mirror holds: of the ticks before it nothing is missing, and nothing after it
-    /// is held.
+    /// The last position that the client's mirror holds: of the ticks before it nothing is missing.
     pub position: Position,
+    /// Strokes may be held as later ops have made them, which came whole and without their positions. Harmless to a room
+    /// that still knows those ops; one that was loaded since may have lost them.
+    pub is_ahead: bool,
     /// What the connection covered.
     pub coverage: Coverage,
     /// The part of it of which the mirror holds all strokes.
@@ -322,6 +324,7 @@ mod tests {
             resume: Some(Resume {
                 epoch: 3,
                 position: Position(99),
+                is_ahead: true,
                 coverage: Coverage::of_view(BoardRect::from_corners(at, at), None),
                 held: BoardRect::from_corners(at, BoardPoint::new(9, 9)),
             }),
