@@ -14,6 +14,8 @@ use chalkboard_shared::limits::{
     CLIENT_FRAME_BYTES_MAX, OPS_IN_FLIGHT_MAX, OPS_PER_MESSAGE_MAX, POINTS_PER_OP_MAX,
 };
 use chalkboard_shared::op::InkRun;
+#[cfg(feature = "sabotage")]
+use chalkboard_shared::sabotage::{Fault, is};
 use chalkboard_shared::{ActorId, DecodeError, InkPoint, Op, OpId, Position, StrokeId};
 
 use keeping::{Journaled, SKIPPED};
@@ -256,11 +258,15 @@ impl Outbox {
     }
 
     fn drop_saved(&mut self) {
+        let durable = self.durable;
+        #[cfg(feature = "sabotage")]
+        let durable = if is(Fault::AnsweredIsSaved) {
+            Position(u64::MAX)
+        } else {
+            durable
+        };
         while self.first <= self.answered
-            && self
-                .entries
-                .front()
-                .is_some_and(|e| e.position <= self.durable)
+            && self.entries.front().is_some_and(|e| e.position <= durable)
         {
             if let Some(entry) = self.entries.pop_front() {
                 self.points -= point_count(&entry.op);

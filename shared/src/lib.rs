@@ -20,6 +20,8 @@ pub mod past;
 pub mod presence;
 pub mod reason;
 pub mod rights;
+#[cfg(feature = "sabotage")]
+pub mod sabotage;
 pub mod stroke;
 pub mod wire;
 #[cfg(feature = "workload")]

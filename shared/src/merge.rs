@@ -12,6 +12,8 @@ use crate::id::{OpId, Position, StrokeId};
 use crate::limits::{POINTS_PER_STROKE_MAX, STROKES_PER_BOARD_MAX};
 use crate::op::Op;
 use crate::reason::RejectReason;
+#[cfg(feature = "sabotage")]
+use crate::sabotage::{Fault, is};
 use crate::stroke::{Stroke, Written};
 
 /// A board that ops can be applied to.
@@ -60,6 +62,11 @@ pub fn apply(
                 return Err(RejectReason::StrokeFull);
             }
             if let Some(stroke) = board.get_mut(*stroke) {
+                #[cfg(feature = "sabotage")]
+                if is(Fault::LostPoint) {
+                    stroke.push(&ink.points()[1..]);
+                    return Ok(());
+                }
                 stroke.push(ink.points());
             }
             Ok(())
@@ -86,6 +93,10 @@ pub fn apply(
             }
         }),
         Op::Restyle { strokes, style } => change(board, strokes, |stroke| {
+            #[cfg(feature = "sabotage")]
+            if is(Fault::FirstStyleWins) && stroke.style.by != stroke.id.0 {
+                return;
+            }
             stroke.style = Written {
                 value: *style,
                 by: id,

@@ -4,6 +4,9 @@ use bevy_app::{App, Plugin};
 use bevy_ecs::prelude::*;
 use bevy_ecs::schedule::IntoScheduleConfigs;
 
+#[cfg(feature = "sabotage")]
+use chalkboard_shared::sabotage::{Fault, is};
+
 use crate::cells::Cells;
 use crate::joining::Turns;
 use crate::room::{RoomSystems, RoomTick};
@@ -34,6 +37,8 @@ fn index_touched(
         table.replace_digest(touched.before, stroke.digest());
         let before = touched.before.filter(|before| before.is_visible);
         match (before, !stroke.erased.value) {
+            #[cfg(feature = "sabotage")]
+            (None, true) if is(Fault::UnindexedRestore) && touched.before.is_some() => {}
             (None, true) => cells.insert(touched.entity, stroke, stroke_of),
             (Some(before), true) => {
                 cells.update(touched.entity, stroke, before.point_count, stroke_of);

@@ -21,6 +21,10 @@ pub(crate) struct Ledger {
 impl Ledger {
     /// The last counter of an actor that was answered; 0 for none.
     pub(crate) fn answered(&self, actor: ActorId) -> u32 {
+        #[cfg(feature = "sabotage")]
+        if chalkboard_shared::sabotage::is(chalkboard_shared::sabotage::Fault::TakenAgain) {
+            return 0;
+        }
         self.answered.get(&actor).copied().unwrap_or(0)
     }
 

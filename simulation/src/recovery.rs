@@ -7,6 +7,9 @@ use bytes::Bytes;
 use chalkboard_shared::merge::{self, Strokes};
 use chalkboard_shared::{DecodeError, Position, RejectReason};
 
+#[cfg(feature = "sabotage")]
+use chalkboard_shared::sabotage::{Fault, is};
+
 use crate::index;
 use crate::ledger::Ledger;
 use crate::record::{LogRecord, RecordError};
@@ -130,6 +133,10 @@ pub(crate) fn recover(
     let tail = tail.into_iter().inspect(|record| last.push(record));
     fill(&mut Board(world), &mut ledger, snapshot, tail)?;
     ledger.durable = ledger.position;
+    #[cfg(feature = "sabotage")]
+    if is(Fault::TicksAnew) {
+        ledger.tick = chalkboard_shared::Tick(0);
+    }
     world.resource_mut::<Clock>().tick = ledger.tick;
     world.insert_resource(Recent::after(ledger.position));
     *world.resource_mut::<Ledger>() = ledger;

@@ -15,6 +15,9 @@ use chalkboard_shared::limits::{
 };
 use chalkboard_shared::{ActorId, DecodeError, OpId, Position, Stroke, Tick, chunk};
 
+#[cfg(feature = "sabotage")]
+use chalkboard_shared::sabotage::{Fault, is};
+
 use crate::ledger::Ledger;
 use crate::record::{RecordError, open, seal};
 
@@ -46,6 +49,10 @@ pub(crate) fn encode<'a>(ledger: &Ledger, strokes: impl IntoIterator<Item = &'a 
     }
     let mut strokes: Vec<&Stroke> = strokes.into_iter().collect();
     strokes.sort_unstable_by_key(|stroke| stroke.z);
+    #[cfg(feature = "sabotage")]
+    if is(Fault::ShortSnapshot) {
+        strokes.pop();
+    }
     let parts: Vec<&[&Stroke]> = parts(&strokes).collect();
     w.varint(parts.len() as u64);
     for part in parts {

@@ -3,10 +3,12 @@
 //!
 //! The promises themselves are in `tests/tests`, one file each.
 
+#[cfg(feature = "browsers")]
 pub mod browser;
 pub mod dice;
 pub mod ensemble;
 pub mod server_process;
+pub mod simulated;
 pub mod stage;
 pub mod tcp_relay;
 pub mod waiting;

@@ -16,6 +16,7 @@ mod reconnecting;
 mod replaying;
 mod seeing;
 mod serving;
+mod simulating;
 mod startup;
 mod starving;
 mod surviving;

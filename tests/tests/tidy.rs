@@ -71,6 +71,50 @@ fn the_core_has_no_io() {
     }
 }
 
+#[test]
+fn nothing_is_sabotaged_unless_it_is_asked_for() {
+    for package in ["shared", "simulation", "server", "client", "tests"] {
+        let path = root().join(package).join("Cargo.toml");
+        let text = fs::read_to_string(path).expect("a manifest");
+        let parsed: toml::Table = text.parse().expect("a manifest is TOML");
+        let features = parsed["features"].as_table().expect("it has features");
+        assert!(features.contains_key("sabotage"), "{package}");
+        for (feature, enables) in features {
+            let is_named = enables.to_string().contains("sabotage");
+            assert!(!is_named || feature == "sabotage", "{package}: {feature}");
+        }
+    }
+    // Nor does any dependency switch it on, anywhere.
+    let mut manifests = vec![root().join("Cargo.toml")];
+    for package in [
+        "shared",
+        "simulation",
+        "server",
+        "client",
+        "client/web/engine",
+        "client/web/ui",
+    ] {
+        manifests.push(root().join(package).join("Cargo.toml"));
+    }
+    for package in ["tests", "benches", "tools/swarm", "tools/xtask"] {
+        manifests.push(root().join(package).join("Cargo.toml"));
+    }
+    for manifest in manifests {
+        let text = fs::read_to_string(&manifest).expect("a manifest");
+        let parsed: toml::Table = text.parse().expect("a manifest is TOML");
+        for (table, content) in &parsed {
+            let is_dependencies = table.contains("dependencies") || table == "workspace";
+            assert!(
+                !is_dependencies || !content.to_string().contains("sabotage"),
+                "{}: {table}",
+                manifest.display()
+            );
+        }
+    }
+    let shared = fs::read_to_string(root().join("shared/src/lib.rs")).expect("a source file");
+    assert!(shared.contains("#[cfg(feature = \"sabotage\")]\npub mod sabotage;"));
+}
+
 /// Every Rust file below a folder.
 fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("a folder") {

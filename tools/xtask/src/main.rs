@@ -1,4 +1,4 @@
-//! Build, run, test and check Chalkboard: `cargo xtask run`, `web`, `test`, `ci`.
+//! Build, run, test and check Chalkboard: `cargo xtask run`, `web`, `test`, `simulate`, `ci`.
 //!
 //! It owns what happens around the compiler: set-up that is missing, the web client's files, the summary of the
 //! tests, the order of the checks. It knows nothing of boards. Nothing here updates rustup or a toolchain, and
@@ -8,6 +8,7 @@ mod chromium;
 mod ci;
 mod compile;
 mod run;
+mod simulate;
 mod step;
 mod suite;
 mod toolchain;
@@ -51,6 +52,20 @@ enum Task {
         #[arg(last = true, value_name = "TEST ARGUMENTS")]
         arguments: Vec<OsString>,
     },
+    /// Run the deterministic simulation: `--seeds N --minutes M --threads T`, or `--seed N --trace`
+    ///
+    /// A seed decides everything that happens to server, disk, network and people. One that fails is printed with the
+    /// command that shows what happened in it.
+    #[command(disable_help_flag = true)]
+    Simulate {
+        /// Arguments for the simulation; `--help` lists them
+        #[arg(
+            trailing_var_arg = true,
+            allow_hyphen_values = true,
+            value_name = "ARGUMENTS"
+        )]
+        arguments: Vec<OsString>,
+    },
     /// Everything that must hold before a change goes in: formatting, lints, docs, tests
     Ci,
 }
@@ -64,6 +79,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }),
         Task::Test { arguments } => suite::test(&workspace, &arguments),
+        Task::Simulate { arguments } => simulate::simulate(&workspace, &arguments),
         Task::Ci => ci::check(&workspace),
     });
     outcome.unwrap_or_else(|error| {

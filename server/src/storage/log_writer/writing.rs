@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use chalkboard_shared::id::{ActorId, BoardId, Position};
+#[cfg(feature = "sabotage")]
+use chalkboard_shared::sabotage::{Fault, is};
 use crossbeam_channel::{Receiver, bounded};
 
 use super::handle::{READERS, Shared};
@@ -168,6 +170,10 @@ impl<R: Repository, D: Fn(BoardId, Position), T: Fn(Trouble)> Writing<R, D, T> {
     /// Tries to make the group durable, and reports it then.
     fn attempt(&mut self) -> Turn {
         while !self.group.is_empty() {
+            #[cfg(feature = "sabotage")]
+            if is(Fault::ToldTooEarly) {
+                self.tell_durable();
+            }
             let begun = Instant::now();
             let Err(error) = self.repository.append(&self.group) else {
                 self.recovered();

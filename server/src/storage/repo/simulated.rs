@@ -5,10 +5,13 @@
 //! about the disk as [`Sqlite`](super::Sqlite) is: a commit ends with a sync, and opening drops a torn end. It is for
 //! tests; its file has no format that is kept.
 
+use std::hash::Hasher as _;
+
 use bytes::Bytes;
 use chalkboard_shared::codec::{DecodeError, Reader as Input, Writer};
 use chalkboard_shared::id::{ActorId, BoardId, Position};
-use std::hash::Hasher as _;
+#[cfg(feature = "sabotage")]
+use chalkboard_shared::sabotage::{Fault, is};
 
 use super::{
     Author, BoardRecord, LogBatch, Memory, Opened, RECORD_BYTES_MAX, Reader, Repository,
@@ -196,12 +199,26 @@ impl Simulated {
     /// The disk was used by something else.
     pub fn open(disk: &SimulatedDisk) -> Result<Self, StorageError> {
         let (memory, end) = replay(disk, usize::MAX)?;
+        #[cfg(feature = "sabotage")]
+        let end = if is(Fault::BelievedTear) {
+            disk.size()
+        } else {
+            end
+        };
         disk.cut(end);
         Ok(Self {
             memory,
             disk: disk.clone(),
             end,
         })
+    }
+
+    fn sync(&self, end: usize) -> Result<(), WriteError> {
+        #[cfg(feature = "sabotage")]
+        if is(Fault::ForgottenSync) {
+            return Ok(());
+        }
+        self.disk.sync(end)
     }
 
     /// Makes a change durable, or leaves everything as it was.
@@ -216,7 +233,7 @@ impl Simulated {
         let written = self
             .disk
             .write(self.end, &bytes)
-            .and_then(|()| self.disk.sync(end));
+            .and_then(|()| self.sync(end));
         match written {
             Ok(()) => {
                 self.end = end;

@@ -121,6 +121,11 @@ impl SimulatedDisk {
         state.now = moment.max(state.now);
     }
 
+    /// What goes wrong at present.
+    pub fn faults(&self) -> DiskFaults {
+        self.lock().faults
+    }
+
     /// From now on this goes wrong.
     pub fn set_faults(&self, faults: DiskFaults) {
         self.lock().faults = faults;
