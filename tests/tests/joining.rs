@@ -247,3 +247,44 @@ fn it_is_right_however_it_changes_while_it_comes() {
         agree_while_it_comes(seed);
     }
 }
+
+#[test]
+fn a_stroke_that_is_finished_elsewhere_while_somebody_comes_in_is_not_missed() {
+    let mut stage = drawn(3000, 6000);
+    let corner = 5900 * 16;
+    let ink = |sign: i32| InkRun::new(vec![InkPoint::new(sign * corner, sign * corner, 128)]);
+    let begin = Op::Begin {
+        style: STYLE,
+        ink: ink(1),
+    };
+    let late = stroke(3001);
+    stage.step([ops(1, 3001, vec![begin])]);
+    stage.settle();
+    let everywhere = px(-6000, -6000, 6000, 6000);
+    stage.step([join(2, Rights::View, everywhere)]);
+    let mut got = stage.take(2);
+    assert!(!got.contains(&ServerMessage::Covered), "it came in at once");
+    assert!(!chunk_strokes(&got).is_empty(), "the middle comes first");
+    // Now the stroke's middle is where the newcomer has everything already.
+    let extend = Op::Extend {
+        stroke: late,
+        ink: ink(-1),
+    };
+    let mut inputs = vec![ops(1, 3002, vec![extend, Op::Finish { stroke: late }])];
+    for _ in 0..1000 {
+        stage.step(inputs);
+        got.extend(stage.take(2));
+        if got.contains(&ServerMessage::Covered) {
+            break;
+        }
+        inputs = vec![Input::Written {
+            session: SessionId(2),
+            bytes: 400_000,
+        }];
+    }
+    assert!(
+        got.contains(&ServerMessage::Covered),
+        "it never has everything"
+    );
+    assert!(chunk_strokes(&got).contains(&late));
+}
