@@ -105,8 +105,8 @@ impl Scene {
     async fn set(sessions: usize) -> Self {
         let hz = format!("--tick-hz={TICK_HZ}");
         let server = ServerProcess::start_with(ServerOptions {
-            data: None,
             arguments: vec![hz.into(), "--shards=1".into(), "--room-threads=1".into()],
+            ..ServerOptions::default()
         })
         .await;
         let links = server.create_board().await;
