@@ -197,6 +197,17 @@ mod tests {
     }
 
     #[test]
+    fn commands_about_what_is_stored_have_examples_and_tell_their_exit_codes() {
+        for command in ["serve", "doctor", "backup", "restore", "drill"] {
+            let line = format!("chalkboard {command} --help");
+            let help = parse_text(&line).expect_err("help").to_string();
+            for part in ["Examples:", "Exit codes: 0 "] {
+                assert!(help.contains(part), "{part} in {help}");
+            }
+        }
+    }
+
+    #[test]
     fn mistakes_are_refused() {
         for line in ["chalkboard", "chalkboard serve --prot 1", "chalkboard draw"] {
             let error = parse_text(line).expect_err(line);

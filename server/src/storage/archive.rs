@@ -78,7 +78,7 @@ pub struct Archive {
 }
 
 /// What a copy came to.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Copied {
     /// Boards in the store.
     pub boards: u64,
@@ -86,6 +86,8 @@ pub struct Copied {
     pub records: u64,
     /// Bytes of records and snapshots that were added.
     pub bytes: u64,
+    /// Boards that something was added to.
+    pub changed: Vec<BoardId>,
 }
 
 impl Archive {
@@ -251,8 +253,12 @@ impl Archive {
         }
         for board in boards {
             let end = through.get(&board).copied();
+            let before = (copied.records, copied.bytes);
             self.copy_board(target, board, end, &mut copied)?
                 .map_err(|position| other(board, position))?;
+            if before != (copied.records, copied.bytes) || !known.contains(&board) {
+                copied.changed.push(board);
+            }
         }
         Ok(copied)
     }
