@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use chalkboard_shared::digest::Digest;
 use chalkboard_shared::merge::Strokes;
+use chalkboard_shared::order::sort_by_key;
 use chalkboard_shared::{ActorId, BoardRect, DecodeError, Op, OpEntry, OpId, Stroke, StrokeId};
 
 use crate::grid::Grid;
@@ -77,7 +78,7 @@ impl Board {
     pub fn strokes_in(&self, rect: BoardRect) -> Vec<&Stroke> {
         let mut found = Vec::new();
         self.grid.search(rect, |id| found.extend(self.get(id)));
-        found.sort_unstable_by_key(|stroke| drawing_order(stroke));
+        sort_by_key(&mut found, |stroke| drawing_order(stroke));
         found
     }
 
@@ -324,6 +325,7 @@ impl Board {
         self.settle(id, old);
     }
 
+    #[cfg(test)]
     /// The names of all confirmed strokes.
     pub(crate) fn ids(&self) -> impl Iterator<Item = StrokeId> {
         self.mirror.ids()
@@ -444,7 +446,7 @@ impl Board {
 /// The strokes of an op, each once.
 fn distinct(op: &Op, id: OpId) -> Vec<StrokeId> {
     let mut strokes: Vec<_> = op.strokes(&id).collect();
-    strokes.sort_unstable();
+    sort_by_key(&mut strokes, |stroke| *stroke);
     strokes.dedup();
     strokes
 }

@@ -89,6 +89,19 @@ pub enum Command {
     NetworkOnline,
     /// Draw the visible board into a PNG; answered by [`Notice::Picture`].
     TakePicture,
+    /// Look at the board's past, from this tick on or from its end; answered by [`Notice::Past`] from now on,
+    /// and at last by [`Notice::Now`].
+    LookBack(Option<String>),
+    /// Back to the live board.
+    LookAtNow,
+    /// Go to a place on the time line, in milliseconds.
+    Seek(u32),
+    /// Go to the next tick that changed something (true), or to the one before.
+    StepTick(bool),
+    /// Play so many times as fast as it was drawn; 0 stops.
+    Play(f32),
+    /// Make the live board look as at this moment, and go back to it.
+    BringBack,
 }
 
 /// One sample of one pointer.
@@ -197,6 +210,29 @@ pub enum Notice {
     Pointer(PointerShape),
     /// A PNG file of what is in view.
     Picture(Vec<u8>),
+    /// This person looks at a moment of the past.
+    Past {
+        /// Place on the time line, in milliseconds.
+        at_ms: u32,
+        /// Length of the time line, in milliseconds.
+        end_ms: u32,
+        /// The last tick that changed the board, as links name it.
+        tick: String,
+        /// When that was, in seconds since 1970 UTC; 0 before anything.
+        unix_s: u32,
+        /// Who changed the board then.
+        authors: Vec<Person>,
+        /// It plays.
+        is_playing: bool,
+        /// What is wanted is on its way.
+        is_loading: bool,
+        /// The server did not give what was asked for.
+        has_failed: bool,
+    },
+    /// This person looks at the live board again.
+    Now,
+    /// How much was done when, and by whom: the inside of an SVG picture of 256 x 100. Colours and numbers only.
+    Graph(String),
 }
 
 /// The shape of the mouse cursor over the canvas.

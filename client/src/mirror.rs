@@ -148,6 +148,7 @@ impl Mirror {
         }
     }
 
+    #[cfg(test)]
     /// The names of all strokes.
     pub(crate) fn ids(&self) -> impl Iterator<Item = StrokeId> {
         self.strokes.keys().copied()

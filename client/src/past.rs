@@ -10,7 +10,7 @@
 mod graph;
 mod wanted;
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::VecDeque;
 
 use bytes::Bytes;
 use chalkboard_shared::limits::SEGMENT_OPS;
@@ -75,7 +75,8 @@ pub struct PastState {
 #[derive(Debug)]
 pub struct Past {
     timeline: Option<Timeline>,
-    segments: BTreeMap<u32, Segment>,
+    /// In no order.
+    segments: Vec<Segment>,
     /// The board at the start of a segment that is to be gone to.
     start: Option<(u32, Bytes)>,
     board: Board,
@@ -94,6 +95,7 @@ pub struct Past {
     difference: Option<Difference>,
     asked: Option<Wanted>,
     has_failed: bool,
+    has_new_graph: bool,
 }
 
 impl Past {
@@ -101,7 +103,7 @@ impl Past {
     pub fn new(now_ms: f64, tick: Option<Tick>) -> Self {
         Self {
             timeline: None,
-            segments: BTreeMap::new(),
+            segments: Vec::new(),
             start: None,
             board: Board::new(),
             at: Place {
@@ -119,6 +121,7 @@ impl Past {
             difference: None,
             asked: None,
             has_failed: false,
+            has_new_graph: false,
         }
     }
 
@@ -130,6 +133,11 @@ impl Past {
     /// The same, to take its changes.
     pub const fn board_mut(&mut self) -> &mut Board {
         &mut self.board
+    }
+
+    /// It plays.
+    pub const fn is_playing(&self) -> bool {
+        self.playing.is_some()
     }
 
     /// The board is where it was wanted.
@@ -155,7 +163,7 @@ impl Past {
             self.seek_tick(Tick(here.0.saturating_sub(1)));
             return;
         }
-        let held = self.segments.get(&self.at.segment);
+        let held = self.held(self.at.segment);
         let next = held.and_then(|segment| segment.ticks.get(self.at.ticks));
         let next = next.map(|tick| tick.moment.tick).or_else(|| {
             let heads = &self.timeline.as_ref()?.segments;
@@ -275,19 +283,24 @@ impl Past {
                 let timeline = Timeline::decode(bytes)?;
                 self.renewed_ms = self.now_ms;
                 self.timeline = Some(timeline);
+                self.has_new_graph = true;
             }
             Wanted::Segment(index, _) => {
                 let segment = Segment::decode(bytes)?;
                 if segment.index != index || segment.ticks.is_empty() {
                     return Err(DecodeError::Malformed);
                 }
-                self.segments.insert(index, segment);
-                while self.segments.len() > SEGMENTS_MAX {
-                    let farthest = self.segments.keys().max_by_key(|key| key.abs_diff(index));
-                    let Some(farthest) = farthest.copied() else {
-                        break;
-                    };
-                    self.segments.remove(&farthest);
+                // Of those that are held the farthest makes room, and this one takes the place of itself.
+                let others = self.segments.iter().enumerate();
+                let distance = |segment: &Segment| segment.index.abs_diff(index);
+                let place = others
+                    .max_by_key(|(_, segment)| (segment.index == index, distance(segment)))
+                    .map(|(place, _)| place);
+                match place.filter(|place| {
+                    self.segments.len() >= SEGMENTS_MAX || self.segments[*place].index == index
+                }) {
+                    Some(place) => self.segments[place] = segment,
+                    None => self.segments.push(segment),
                 }
             }
             Wanted::Board(index, _) => self.start = Some((index, bytes)),
@@ -309,9 +322,13 @@ impl Past {
         (!heads.is_empty()).then(|| count.saturating_sub(1) as u32)
     }
 
+    fn held(&self, index: u32) -> Option<&Segment> {
+        self.segments.iter().find(|segment| segment.index == index)
+    }
+
     /// A segment is held as far as the time line goes: one that still grows has grown since it was fetched.
     fn has(&self, index: u32) -> bool {
-        let Some(segment) = self.segments.get(&index) else {
+        let Some(segment) = self.held(index) else {
             return false;
         };
         let known = self.timeline.as_ref().map_or(Tick(0), |timeline| {
@@ -335,7 +352,7 @@ impl Past {
             self.is_there = timeline.segments.is_empty();
             return;
         };
-        let Some(segment) = self.segments.get(&index).filter(|_| self.has(index)) else {
+        let Some(segment) = self.held(index).filter(|_| self.has(index)) else {
             return;
         };
         let is_before = |tick: &PastTick| match self.goal {
@@ -355,7 +372,7 @@ impl Past {
             // Back over a segment's start, which is the end of the one before.
             if self.at.ticks == 0 {
                 let before = self.at.segment - 1;
-                let Some(segment) = self.segments.get(&before) else {
+                let Some(segment) = self.held(before) else {
                     return false;
                 };
                 self.at = Place {
@@ -368,7 +385,7 @@ impl Past {
                 return false;
             };
             self.journal_points -= undone.points;
-            for (id, stroke) in undone.strokes {
+            for (id, stroke) in undone.strokes.into_iter().rev() {
                 self.board.replace(id, stroke);
             }
             self.at.ticks -= 1;
@@ -378,7 +395,8 @@ impl Past {
             return false;
         }
         while self.at < goal {
-            let Some(segment) = self.segments.get(&self.at.segment) else {
+            let here = self.at.segment;
+            let Some(segment) = self.segments.iter().find(|segment| segment.index == here) else {
                 return false;
             };
             match segment.ticks.get(self.at.ticks) {
@@ -420,21 +438,16 @@ impl Past {
             _ if goal.segment == 0 => None,
             _ => return false,
         };
-        let mut gone: HashSet<StrokeId> = self.board.ids().collect();
+        self.board.begin_generation();
         if let Some(bytes) = start {
             let board = &mut self.board;
-            let put = |stroke: Stroke| {
-                gone.remove(&stroke.id);
-                board.replace(stroke.id, Some(stroke));
-            };
+            let put = |stroke: Stroke| board.replace(stroke.id, Some(stroke));
             if decode_board(bytes, put).is_err() {
                 self.has_failed = true;
                 return false;
             }
         }
-        for id in gone {
-            self.board.replace(id, None);
-        }
+        self.board.evict_stale();
         self.journal.clear();
         self.journal_points = 0;
         self.at = Place {
@@ -447,11 +460,11 @@ impl Past {
     /// The last tick that is in the board.
     fn last_tick(&self) -> Option<&PastTick> {
         let before = |place: Place| {
-            let segment = self.segments.get(&place.segment)?;
+            let segment = self.held(place.segment)?;
             segment.ticks.get(place.ticks.checked_sub(1)?)
         };
         before(self.at).or_else(|| {
-            let segment = self.segments.get(&self.at.segment.checked_sub(1)?)?;
+            let segment = self.held(self.at.segment.checked_sub(1)?)?;
             (self.at.ticks == 0).then(|| segment.ticks.last())?
         })
     }
@@ -503,26 +516,26 @@ impl Past {
             .unwrap_or_default()
     }
 
-    /// How much was done when and by whom, as the inside of an SVG picture, a unit wide for each part and 100 high.
-    pub fn graph(&self) -> String {
-        self.timeline.as_ref().map(graph::draw).unwrap_or_default()
+    /// How much was done when and by whom, if that is not known from the last call: the inside of an SVG picture, a unit
+    /// wide for each part and 100 high.
+    pub fn take_graph(&mut self) -> Option<String> {
+        let timeline = self.timeline.as_ref().filter(|_| self.has_new_graph)?;
+        self.has_new_graph = false;
+        Some(graph::draw(timeline))
     }
 }
 
-/// Applies a tick; answers what it has changed.
+/// Applies a tick; answers what it has changed, a stroke as often as it was changed.
 fn apply(board: &mut Board, tick: &PastTick) -> Undone {
-    let mut seen = HashSet::new();
     let mut strokes = Vec::new();
     let mut points = 0;
     for entry in &tick.entries {
         for id in entry.op.strokes(&entry.id) {
-            if seen.insert(id) {
-                let stroke = board.look_up(id).cloned();
-                points += 1 + stroke
-                    .as_ref()
-                    .map_or(0, |stroke| stroke.point_count as usize);
-                strokes.push((id, stroke));
-            }
+            let stroke = board.look_up(id).cloned();
+            points += 1 + stroke
+                .as_ref()
+                .map_or(0, |stroke| stroke.point_count as usize);
+            strokes.push((id, stroke));
         }
         board.accept(entry);
     }

@@ -16,6 +16,7 @@ pub mod interest;
 pub mod limits;
 pub mod merge;
 pub mod op;
+pub mod order;
 pub mod past;
 pub mod presence;
 pub mod reason;

@@ -6,6 +6,7 @@ use chalkboard_shared::limits::{
     COORDINATE_MAX, POINTS_PER_OP_MAX, POINTS_PER_STROKE_MAX, STROKES_PER_OP_MAX, WIDTH_MAX,
 };
 use chalkboard_shared::op::InkRun;
+use chalkboard_shared::order::sort_by_key;
 use chalkboard_shared::past::{Difference, Restyled};
 use chalkboard_shared::{InkPoint, Op, OpId, RejectReason, Rights, StrokeId, StrokeStyle};
 
@@ -144,7 +145,7 @@ impl Client {
             .filter(|stroke| self.board.get(*stroke).is_some())
             .map(|stroke| (stroke, Given::Shown(false)))
             .collect();
-        step.sort_unstable_by_key(|(stroke, _)| *stroke);
+        sort_by_key(&mut step, |(stroke, _)| *stroke);
         step.dedup();
         if step.is_empty() || !self.may_change() {
             return;
@@ -184,7 +185,7 @@ impl Client {
             .map(|stroke| self.resolve(*stroke))
             .filter(|stroke| self.board.get(*stroke).is_some())
             .collect();
-        strokes.sort_unstable();
+        sort_by_key(&mut strokes, |stroke| *stroke);
         strokes.dedup();
         if strokes.is_empty() || !self.may_change() {
             return;
@@ -263,7 +264,8 @@ impl Client {
             let strokes = some.to_vec();
             self.submit(Op::Erase { strokes }, 0);
         }
-        restyle.sort_by_key(|(_, style)| (style.color, style.width, style.nib as u8));
+        let look = |style: StrokeStyle| (style.color, style.width, style.nib as u8);
+        sort_by_key(&mut restyle, |(stroke, style)| (look(*style), *stroke));
         for alike in restyle.chunk_by(|a, b| a.1 == b.1) {
             for some in alike.chunks(STROKES_PER_OP_MAX) {
                 let strokes = some.iter().map(|(stroke, _)| *stroke).collect();

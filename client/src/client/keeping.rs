@@ -22,7 +22,7 @@ impl Client {
             .into_iter()
             .filter_map(|op| journal::decode_op(actor, &op).ok());
         let mut ops: Vec<_> = ops.collect();
-        ops.sort_by_key(|(counter, _)| *counter);
+        chalkboard_shared::order::sort_by_key(&mut ops, |(counter, _)| *counter);
         self.actor = actor;
         self.is_restored = true;
         self.outbox = Outbox::restored(actor, first, ops);

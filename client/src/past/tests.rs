@@ -6,6 +6,8 @@ use chalkboard_shared::stroke::Nib;
 use chalkboard_shared::{BoardRect, InkPoint, Op, OpEntry, OpId, Position, StrokeStyle};
 use proptest::prelude::*;
 
+use std::collections::HashSet;
+
 use super::*;
 use crate::mirror::Mirror;
 
@@ -276,7 +278,11 @@ fn whoever_drew_at_the_moment_is_named() {
     assert_eq!(past.state().authors, [("Ada".to_owned(), 1)]);
     past.step(true);
     assert_eq!(past.state().authors, [(String::new(), 0)]);
-    assert!(past.graph().contains("#000001"));
+    assert!(
+        past.take_graph()
+            .is_some_and(|graph| graph.contains("#000001"))
+    );
+    assert_eq!(past.take_graph(), None);
 }
 
 #[test]

@@ -211,7 +211,7 @@ impl CursorGroup {
             come.into_iter()
                 .map(|(session, sample)| GroupCursor::new(session, sample)),
         );
-        cursors.sort_unstable_by_key(|cursor| cursor.session);
+        crate::order::sort_by_key(&mut cursors, |cursor| cursor.session);
         Self {
             number: self.number,
             generation: self.generation.wrapping_add(1),
@@ -417,7 +417,7 @@ impl CursorGroup {
             cursors.push(GroupCursor::new(session, read_sample(&mut bits)?));
         }
         bits.finish()?;
-        cursors.sort_unstable_by_key(|cursor| cursor.session);
+        crate::order::sort_by_key(&mut cursors, |cursor| cursor.session);
         Ok(Self {
             number: self.number,
             generation: head.generation,

@@ -3,8 +3,10 @@
 //! It lives in the Worker's single thread and is entered by commands of the page, news of the link, timers and frames.
 //! After each of these [`Engine::settle`] passes on what came of it, frames to the server first.
 
+use bytes::Bytes;
 use chalkboard_client::bridge::{Command, Notice, Person, PointerShape};
 use chalkboard_client::editor::{Editor, Surface};
+use chalkboard_client::past::Wanted;
 use chalkboard_client::{Client, ClientOptions, Event};
 use chalkboard_shared::presence::{Pace, PresenceStage};
 use chalkboard_shared::{ActorId, DisconnectReason, Rights};
@@ -17,6 +19,7 @@ use web_sys::{Blob, OffscreenCanvas};
 use crate::browser::{now_ms, random_bytes, scope, set_timeout};
 use crate::connection::Connection;
 use crate::link::{LinkEnd, LinkEvent};
+use crate::looking_back::LookingBack;
 use crate::probe::Watch;
 use crate::renderer::{Renderer, Scene};
 use crate::worker::{notify, with_engine};
@@ -37,6 +40,7 @@ pub(crate) struct Engine {
     pub(crate) renderer: Renderer,
     pub(crate) editor: Editor,
     pub(crate) watch: Watch,
+    past: LookingBack,
     color: u32,
     cursors_shown: bool,
     visible: bool,
@@ -68,6 +72,7 @@ impl Engine {
             ));
             None
         };
+        let secret_text = secret;
         let (Ok(board_id), Ok(secret)) = (board.parse(), secret.parse()) else {
             return refuse(DisconnectReason::NoAccess.to_string());
         };
@@ -96,6 +101,7 @@ impl Engine {
             renderer,
             editor,
             watch: Watch::default(),
+            past: LookingBack::new(board, secret_text),
             color,
             cursors_shown: true,
             visible: true,
@@ -120,6 +126,13 @@ impl Engine {
     /// Does what the page asks.
     pub(crate) fn command(&mut self, command: Command) {
         let now = now_ms();
+        if self
+            .past
+            .command(&command, now, &mut self.client, &mut self.editor)
+        {
+            self.frame_wanted = true;
+            return self.settle();
+        }
         let (client, editor) = (&mut self.client, &mut self.editor);
         match command {
             Command::Open { .. } => {}
@@ -156,7 +169,7 @@ impl Engine {
             Command::ZoomBy(factor) => editor.zoom_by(client, factor),
             Command::ZoomReset => editor.zoom_to(client, 1.0),
             Command::ZoomFit => {
-                let everything = client.board().bounds();
+                let everything = self.past.shown().unwrap_or(client.board()).bounds();
                 editor.fit(client, everything);
             }
             Command::PanBy { dx, dy } => editor.pan_by(client, dx, dy),
@@ -167,7 +180,20 @@ impl Engine {
             Command::Visible(visible) => self.visible = visible,
             Command::NetworkOnline => self.connection.hurry(),
             Command::TakePicture => self.take_picture(),
+            Command::LookBack(_)
+            | Command::LookAtNow
+            | Command::Seek(_)
+            | Command::StepTick(_)
+            | Command::Play(_)
+            | Command::BringBack => {}
         }
+        self.frame_wanted = true;
+        self.settle();
+    }
+
+    /// What the past has asked for has come, or not.
+    pub(crate) fn on_past(&mut self, attempt: u32, wanted: Wanted, answer: Option<Bytes>) {
+        self.past.on_answer(attempt, wanted, answer);
         self.frame_wanted = true;
         self.settle();
     }
@@ -209,6 +235,7 @@ impl Engine {
         while let Some(event) = self.client.poll_event() {
             self.tell(now, event);
         }
+        self.frame_wanted |= self.past.settle(now, &mut self.client, &mut self.editor);
         let can_edit = Surface::can_edit(&self.client);
         let shape = self.editor.shape(can_edit);
         if self.told_shape != Some(shape) {
@@ -289,10 +316,18 @@ impl Engine {
         if !self.visible {
             return;
         }
-        let changes = self.client.board_mut().take_changes();
-        let cursors = self.cursors_shown.then(|| self.client.cursors());
+        if self.past.has_turned() {
+            self.renderer.look_elsewhere();
+        }
+        // What happens on the live board meanwhile is drawn when it is shown again.
+        let live_changes = self.client.board_mut().take_changes();
+        let changes = self.past.take_changes().unwrap_or(live_changes);
+        let past = self.past.shown();
+        let is_live = past.is_none();
+        let board = past.unwrap_or(self.client.board());
+        let cursors = (self.cursors_shown && is_live).then(|| self.client.cursors());
         let scene = Scene {
-            board: self.client.board(),
+            board,
             changes: &changes,
             viewport: self.editor.viewport(),
             cursors,
@@ -303,7 +338,7 @@ impl Engine {
         };
         let frame = self.renderer.frame(now_ms, &scene);
         let moving = cursors.is_some_and(|cursors| cursors.is_moving(now_ms));
-        self.frame_wanted = frame.unfinished || moving;
+        self.frame_wanted = frame.unfinished || moving || self.past.is_playing();
         self.last_frame_ms = now_ms;
         self.watch.drawn(now_ms, &frame);
     }
@@ -340,7 +375,10 @@ impl Engine {
 
     fn take_picture(&mut self) {
         self.frame(now_ms());
-        let Some(blob) = self.renderer.picture(self.client.board()) else {
+        let Some(blob) = self
+            .renderer
+            .picture(self.past.shown().unwrap_or(self.client.board()))
+        else {
             return;
         };
         spawn_local(async move {

@@ -13,6 +13,7 @@ mod connection;
 mod engine;
 #[cfg(target_arch = "wasm32")]
 mod link;
+mod looking_back;
 #[cfg(target_arch = "wasm32")]
 mod probe;
 #[cfg(target_arch = "wasm32")]

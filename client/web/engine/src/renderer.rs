@@ -124,6 +124,13 @@ impl Renderer {
         }
     }
 
+    /// Another board is shown from now on: everything is drawn again, over what is there.
+    pub(crate) fn look_elsewhere(&mut self) {
+        self.live = LiveInk::default();
+        self.layer.mark(Area::of_size(self.size));
+        self.damage.add_everything();
+    }
+
     /// Names and colours of everybody.
     pub(crate) fn set_people(&mut self, people: &[Person]) {
         self.cursors.set_people(people);

@@ -66,6 +66,44 @@ pub(crate) fn websocket_only() -> bool {
         .any(|pair| pair == "transport=ws")
 }
 
+/// The tick that the address asks for.
+pub(crate) fn tick() -> Option<String> {
+    let query = window().location().search().unwrap_or_default();
+    let tick = query
+        .trim_start_matches('?')
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("t="))?;
+    (!tick.is_empty()).then(|| tick.to_owned())
+}
+
+/// Takes the tick out of the address bar: a reload shows what is shown now.
+pub(crate) fn forget_tick() {
+    if tick().is_none() {
+        return;
+    }
+    let location = window().location();
+    let query = location.search().unwrap_or_default();
+    let mut rest = String::new();
+    for pair in query.trim_start_matches('?').split('&') {
+        if !pair.starts_with("t=") {
+            rest += if rest.is_empty() { "?" } else { "&" };
+            rest += pair;
+        }
+    }
+    let path = location.pathname().unwrap_or_default();
+    let hash = location.hash().unwrap_or_default();
+    if let Ok(history) = window().history() {
+        let address = [path, rest, hash].concat();
+        let _ = history.replace_state_with_url(&JsValue::NULL, "", Some(&address));
+    }
+}
+
+/// The link that opens a board at a tick.
+pub(crate) fn link_at(board: &str, tick: &str, secret: &str) -> String {
+    let board = [board, "?t=", tick].concat();
+    link(&board, secret)
+}
+
 /// The board that `index.html` has asked the server for, put into the address bar.
 ///
 /// # Errors

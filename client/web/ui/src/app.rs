@@ -16,6 +16,7 @@ use crate::ink::Tools;
 use crate::listener::{document, listen, mark, target_element, window};
 use crate::menu::{menu, theme_icon};
 use crate::panel::{Panel, Panels};
+use crate::past::{past, past_button};
 use crate::people::people;
 use crate::session::{Rights, Session};
 use crate::share::share;
@@ -60,6 +61,14 @@ fn app() -> AnyView {
     shortcuts::connect(engine, session, tools, panels);
     let key = RwSignal::new(None);
     open(engine, session, boot, key);
+    let asked_tick = StoredValue::new(address::tick());
+    watch(move || {
+        if session.rights.get() != Rights::Unknown
+            && let Some(tick) = asked_tick.try_update_value(Option::take).flatten()
+        {
+            engine.send(Command::LookBack(Some(tick)));
+        }
+    });
 
     let theme_label = text(move || format!("Theme: {}", theme.choice().label()));
     let theme_button = Button::new("tool", "theme")
@@ -91,6 +100,7 @@ fn app() -> AnyView {
         ),
         toast_list(session.toasts),
         toolbar(engine, session, tools, panels),
+        past(engine, session, key),
         block(
             "corner bottom left",
             vec![block("island", vec![zoom_controls(engine, session, "")])],
@@ -99,7 +109,11 @@ fn app() -> AnyView {
             "corner bottom right",
             vec![block(
                 "island",
-                vec![theme_button, panels.trigger(help, Panel::Shortcuts)],
+                vec![
+                    past_button(engine, session),
+                    theme_button,
+                    panels.trigger(help, Panel::Shortcuts),
+                ],
             )],
         ),
         shortcut_sheet(panels),

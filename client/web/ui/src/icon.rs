@@ -35,6 +35,11 @@ pub(crate) enum Icon {
     Offline,
     Alert,
     Busy,
+    Past,
+    Play,
+    Pause,
+    Before,
+    After,
 }
 
 /// The icon as an element that screen readers skip.
@@ -118,6 +123,13 @@ fn drawing(icon: Icon) -> &'static str {
             r#"<path d="M4 4l16 16M8.6 13.2a5 5 0 0 1 3.2-1.2M5.3 9.9a9.6 9.6 0 0 1 3.5-2.1M12 6.9c2.6 0 5 1.1 6.7 3M15.3 13.2l.2.2M12 17.2v.1"/>"#
         }
         Icon::Busy => r#"<path d="M4.6 16.8a8.2 8.2 0 1 1 14.8 0M12 13.6l3.6-4.3M12 13.6v.1"/>"#,
+        Icon::Past => {
+            r#"<path d="M4.6 8.5A8.2 8.2 0 1 1 3.8 12M4.2 4.6v4h4"/><path d="M12 7.8V12l2.8 1.9"/>"#
+        }
+        Icon::Play => r#"<path d="M8 5.8l10 6.2-10 6.2z" fill="currentColor"/>"#,
+        Icon::Pause => r#"<path d="M8.6 6v12M15.4 6v12" stroke-width="3"/>"#,
+        Icon::Before => r#"<path d="M14.5 6.5L9 12l5.5 5.5"/>"#,
+        Icon::After => r#"<path d="M9.5 6.5L15 12l-5.5 5.5"/>"#,
         Icon::Alert => r#"<circle cx="12" cy="12" r="8.2"/><path d="M12 8v4.6M12 15.9v.1"/>"#,
     }
 }

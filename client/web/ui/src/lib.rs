@@ -17,6 +17,7 @@ mod listener;
 mod menu;
 mod palette;
 mod panel;
+mod past;
 mod people;
 mod picture;
 mod session;

@@ -58,6 +58,14 @@ pub(crate) fn menu(engine: Engine, session: Session, panels: Panels, theme: Them
                 ],
             ),
             markup("<hr>".to_owned()),
+            Button::new("row", "menu-past")
+                .icon(Icon::Past)
+                .text("Time line")
+                .child(markup("<kbd>Shift T</kbd>".to_owned()))
+                .on_press(move || {
+                    panels.close();
+                    crate::past::toggle(engine, session);
+                }),
             Button::new("row", "menu-shortcuts")
                 .icon(Icon::Help)
                 .text("Keyboard shortcuts")

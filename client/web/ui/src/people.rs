@@ -93,7 +93,8 @@ fn rows(engine: Engine, people: &[Person]) -> Vec<AnyView> {
     rows
 }
 
-fn face(person: &Person) -> AnyView {
+/// Somebody's initials on their colour.
+pub(crate) fn face(person: &Person) -> AnyView {
     let style = format!(
         "--face:{};color:{}",
         palette::css(person.color),

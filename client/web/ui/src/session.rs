@@ -6,6 +6,7 @@ use chalkboard_client::bridge::{
 use leptos::prelude::*;
 
 use crate::listener::{expose, mark};
+use crate::past::{self, Past};
 use crate::picture;
 use crate::toast::Toasts;
 
@@ -43,6 +44,10 @@ pub(crate) struct Session {
     pub(crate) view_secret: RwSignal<Option<String>>,
     /// Shape of the mouse cursor over the board.
     pub(crate) pointer: RwSignal<PointerShape>,
+    /// This person looks at the past.
+    pub(crate) past: Past,
+    /// The graph of the time line: the inside of an SVG picture.
+    pub(crate) graph: RwSignal<String>,
     /// What the server refused, among others.
     pub(crate) toasts: Toasts,
 }
@@ -61,6 +66,8 @@ impl Session {
             rights: RwSignal::new(Rights::Unknown),
             view_secret: RwSignal::new(None),
             pointer: RwSignal::new(PointerShape::Crosshair),
+            past: Past::new(),
+            graph: RwSignal::new(String::new()),
             toasts: Toasts::new(),
         }
     }
@@ -110,6 +117,33 @@ impl Session {
             Notice::Refused(text) => self.toasts.show(text),
             Notice::Pointer(shape) => self.pointer.set(shape),
             Notice::Picture(bytes) => picture::save(&bytes),
+            Notice::Past {
+                at_ms,
+                end_ms,
+                tick,
+                unix_s,
+                authors,
+                is_playing,
+                is_loading,
+                has_failed,
+            } => {
+                let past = self.past;
+                expose("past", &tick);
+                expose("past-state", past::state_name(is_loading, has_failed));
+                past.is_open.set(true);
+                past.tick.set(tick);
+                past.is_playing.set(is_playing);
+                past.is_ready.set(!is_loading && !has_failed);
+                past.authors.set(authors);
+                let words = past::when_words(unix_s, is_loading, has_failed);
+                past::show_place(at_ms, end_ms, words.clone());
+                past.when.set(words);
+            }
+            Notice::Now => {
+                expose("past", "");
+                self.past.is_open.set(false);
+            }
+            Notice::Graph(graph) => self.graph.set(graph),
         }
     }
 

@@ -147,7 +147,7 @@ fn field(id: &str) -> Option<HtmlInputElement> {
 }
 
 /// The clipboard is missing on pages that are not secure, and may be forbidden.
-async fn write_clipboard(text: &str) -> bool {
+pub(crate) async fn write_clipboard(text: &str) -> bool {
     let navigator = window().navigator();
     if !Reflect::get(&navigator, &"clipboard".into()).is_ok_and(|clipboard| clipboard.is_object()) {
         return false;

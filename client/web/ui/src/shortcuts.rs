@@ -11,6 +11,7 @@ use crate::icon::Icon;
 use crate::ink::Tools;
 use crate::listener::{document, listen, target_element, window};
 use crate::panel::{Panel, Panels};
+use crate::past;
 use crate::session::{Rights, Session};
 use crate::worker::Engine;
 use crate::zoom::ZOOM_STEP;
@@ -67,7 +68,7 @@ pub(crate) fn connect(engine: Engine, session: Session, tools: Tools, panels: Pa
             return;
         }
         let can_draw = session.rights.get_untracked() != Rights::View;
-        if press(&event, engine, tools, panels, can_draw) {
+        if press(&event, engine, session, tools, panels, can_draw) {
             event.prevent_default();
         }
     });
@@ -84,6 +85,7 @@ pub(crate) fn connect(engine: Engine, session: Session, tools: Tools, panels: Pa
 fn press(
     event: &KeyboardEvent,
     engine: Engine,
+    session: Session,
     tools: Tools,
     panels: Panels,
     can_draw: bool,
@@ -124,6 +126,7 @@ fn press(
                 engine.send(Command::Cancel);
             }
         }
+        ("t", false, true) => past::toggle(engine, session),
         ("?", false, _) => panels.toggle(Panel::Shortcuts),
         _ => return false,
     }
@@ -236,6 +239,7 @@ const SHEET: [Section; 4] = [
             ("Undo", "Mod Z"),
             ("Redo", "Mod Shift Z or Mod Y"),
             ("Cancel, close", "Esc"),
+            ("Time line", "Shift T"),
             ("This sheet", "?"),
         ],
     ),

@@ -103,13 +103,13 @@ fn drop_classes(script: &str, wasm: &mut Module) -> Result<String> {
     Ok(kept)
 }
 
-/// Drops documentation and indentation. wasm-bindgen writes no text that goes over several lines.
+/// Drops documentation, comments and indentation. wasm-bindgen writes no text that goes over several lines.
 fn drop_notes(script: &str) -> String {
     let mut kept = String::with_capacity(script.len());
     let mut is_note = false;
     for line in script.lines().map(str::trim) {
         is_note |= line.starts_with("/**");
-        if !is_note && !line.is_empty() {
+        if !is_note && !line.is_empty() && !line.starts_with("//") {
             kept.push_str(line);
             kept.push('\n');
         }

@@ -7,6 +7,7 @@ use chalkboard_client::color::text_on;
 use chalkboard_client::cursors::CursorView;
 use chalkboard_client::viewport::Viewport;
 use chalkboard_shared::cursor::CursorTool;
+use chalkboard_shared::order::sort_by_key;
 
 use super::ink::css;
 use super::sheet::{Area, Sheet};
@@ -148,7 +149,10 @@ impl CursorLayer {
             })
             .collect();
         let from_middle = |x: f64, y: f64| (x - width / 2.0).powi(2) + (y - height / 2.0).powi(2);
-        shown.sort_unstable_by(|a, b| from_middle(b.1, b.2).total_cmp(&from_middle(a.1, a.2)));
+        // Squares have no sign: their bits are in the same order.
+        sort_by_key(&mut shown, |(_, x, y)| {
+            std::cmp::Reverse(from_middle(*x, *y).to_bits())
+        });
         let surplus = shown.len().saturating_sub(CURSORS_MAX);
         let shown = &shown[surplus..];
         let mut named = vec![false; shown.len()];
