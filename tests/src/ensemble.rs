@@ -265,6 +265,11 @@ impl Ensemble {
         }
     }
 
+    /// Records of the log, in order, whether synced or not.
+    pub fn records(&self) -> impl Iterator<Item = &Bytes> {
+        self.log.iter().map(|(_, record)| &record.bytes)
+    }
+
     /// One tick of everything.
     ///
     /// # Panics

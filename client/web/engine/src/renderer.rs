@@ -259,7 +259,9 @@ impl Renderer {
         let was_live = self.live.holds(change.id);
         let is_new = change.before.is_empty();
         if let Some(stroke) = stroke.filter(|stroke| !stroke.is_finished())
-            && (was_live || ((is_new && !loading || change.grown_only) && self.live.has_room()))
+            // What has lost points, as in the past it may, is drawn anew like any other.
+            && (was_live && (is_new || change.grown_only)
+                || ((is_new && !loading || change.grown_only) && self.live.has_room()))
             && let Some(growth) = self.live.update(now_ms, stroke)
         {
             if !was_live && !is_new {

@@ -129,7 +129,7 @@ impl Session {
             } => {
                 let past = self.past;
                 expose("past", &tick);
-                expose("past-state", past::state_name(is_loading, has_failed));
+                expose("pastState", past::state_name(is_loading, has_failed));
                 past.is_open.set(true);
                 past.tick.set(tick);
                 past.is_playing.set(is_playing);
