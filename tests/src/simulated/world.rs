@@ -580,12 +580,11 @@ impl World {
                     person.has_been_here = true;
                     self.links.push(Link::new(n, person.actor));
                 }
-                Presence::Here(_) => {}
                 Presence::Offline(until) | Presence::Asleep(until) if self.tick >= until => {
                     person.presence = Presence::Here(self.tick);
                 }
                 Presence::Asleep(_) => continue,
-                Presence::Offline(_) => {}
+                Presence::Here(_) | Presence::Offline(_) => {}
             }
             if self.is_healed || !self.dice.chance(self.scenario.busy_percent) {
                 continue;
