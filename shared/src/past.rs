@@ -2,7 +2,7 @@
 //! the log ([`Segment`]), the board at a segment's start ([`encode_board`]), and how a moment differs from now
 //! ([`Difference`]).
 //!
-//! A board's log falls into segments of about [`SEGMENT_OPS`](crate::limits::SEGMENT_OPS) ops, cut between ticks. What
+//! A board's log falls into segments of about [`SEGMENT_OPS`] ops, cut between ticks. What
 //! lies in a segment that is complete never changes, so both halves of it can be kept. Any moment is the board at its
 //! segment's start with the segment's ops up to it.
 //!

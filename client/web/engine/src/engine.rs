@@ -135,7 +135,6 @@ impl Engine {
         }
         let (client, editor) = (&mut self.client, &mut self.editor);
         match command {
-            Command::Open { .. } => {}
             Command::Resize {
                 width,
                 height,
@@ -180,7 +179,8 @@ impl Engine {
             Command::Visible(visible) => self.visible = visible,
             Command::NetworkOnline => self.connection.hurry(),
             Command::TakePicture => self.take_picture(),
-            Command::LookBack(_)
+            Command::Open { .. }
+            | Command::LookBack(_)
             | Command::LookAtNow
             | Command::Seek(_)
             | Command::StepTick(_)

@@ -13,6 +13,7 @@ mod connection;
 mod engine;
 #[cfg(target_arch = "wasm32")]
 mod link;
+#[cfg(target_arch = "wasm32")]
 mod looking_back;
 #[cfg(target_arch = "wasm32")]
 mod probe;
