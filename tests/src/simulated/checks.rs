@@ -11,7 +11,7 @@ use chalkboard_shared::{BoardId, Position, Rights, Stroke, StrokeId};
 use chalkboard_simulation::Fold;
 
 use crate::simulated::evidence::BoardEvidence;
-use crate::simulated::world::World;
+use crate::simulated::world::{World, sketch};
 
 /// Steps that a person takes back at the end, more than a client keeps.
 const UNDOS_MAX: usize = 400;
@@ -172,18 +172,32 @@ impl World {
             let expect = truth
                 .iter()
                 .filter(|stroke| !stroke.erased.value && stroke.extent().intersects(area));
-            let expect: Vec<_> = expect.map(look).collect();
+            let expect: Vec<_> = expect.collect();
             let shown = client.board().strokes_in(area);
-            let shown: Vec<_> = shown.into_iter().map(look).collect();
-            if shown != expect {
-                let differs = shown
-                    .iter()
-                    .zip(&expect)
-                    .find(|(shown, expect)| shown != expect);
+            if shown
+                .iter()
+                .map(|s| look(s))
+                .ne(expect.iter().map(|s| look(s)))
+            {
+                let lacks = |others: &[&Stroke], stroke: &Stroke| {
+                    others.iter().all(|other| look(other) != look(stroke))
+                };
+                let surplus = shown.iter().filter(|stroke| lacks(&expect, stroke));
+                let missing = expect.iter().filter(|stroke| lacks(&shown, stroke));
+                let held = |stroke: &Stroke| match client.board().look_up(stroke.id) {
+                    Some(held) => format!("{}, held as {}", sketch(stroke), sketch(held)),
+                    None => format!("{}, not held", sketch(stroke)),
+                };
+                let in_room = |stroke: &Stroke| match truth.iter().find(|s| s.id == stroke.id) {
+                    Some(other) => format!("{}, in the room {}", sketch(stroke), sketch(other)),
+                    None => format!("{}, not in the room", sketch(stroke)),
+                };
                 return Err(format!(
-                    "client {n} shows {} strokes of {}, first difference: {differs:?}",
+                    "client {n} shows {} strokes of {} within {area:?}: it shows {:?}, and lacks {:?}",
                     shown.len(),
-                    expect.len()
+                    expect.len(),
+                    surplus.map(|s| in_room(s)).collect::<Vec<_>>(),
+                    missing.map(|s| held(s)).collect::<Vec<_>>(),
                 ));
             }
             let is_whole = truth.iter().all(|stroke| stroke.extent().intersects(area));

@@ -9,9 +9,10 @@ use bytes::Bytes;
 use chalkboard_client::bridge::SaveState;
 use chalkboard_client::client::Event;
 use chalkboard_server::storage::repo::simulated::{DiskFaults, NO_FAULTS, SimulatedDisk};
-use chalkboard_shared::wire::{ClientMessage, Hello, ServerMessage};
+use chalkboard_shared::wire::{ClientMessage, Hello, ServerMessage, Update};
 use chalkboard_shared::{
-    ActorId, BoardId, BoardRect, DisconnectReason, Op, OpEntry, OpId, Rights, SessionId, StrokeId,
+    ActorId, BoardId, BoardRect, DisconnectReason, Op, OpEntry, OpId, Rights, SessionId, Stroke,
+    StrokeId,
 };
 use chalkboard_simulation::{Input, Join, Output};
 
@@ -226,7 +227,9 @@ impl World {
         let are_clients = self.people.iter().all(|person| {
             let is_quiet = |n: usize| {
                 let link = &self.links[n];
-                link.is_server_open && link.up.is_empty() && link.down.is_empty()
+                // A link that is cut carries nothing, though its ends may not know yet.
+                let is_cut = link.client_learns.is_some() || link.server_learns.is_some();
+                link.is_server_open && !is_cut && link.up.is_empty() && link.down.is_empty()
             };
             person.link.is_some_and(is_quiet)
                 && person.client.is_loaded()
@@ -660,6 +663,12 @@ impl World {
         let person = &self.people[link.person];
         let (board, actor) = (person.board, link.actor);
         if let ClientMessage::Hello(hello) = message {
+            self.trace.note(|| {
+                format!(
+                    "client {} says hello, sees {:?}, holds {:?}",
+                    link.person, hello.view, hello.resume
+                )
+            });
             link.hello = Some(hello);
             return;
         }
@@ -880,11 +889,50 @@ impl World {
 /// A frame, for the trace.
 fn glance(frame: Bytes) -> String {
     const CHARS_MAX: usize = 160;
+    let list = |pieces: Vec<String>| pieces.join("; ");
     match ServerMessage::decode(frame) {
-        Ok(ServerMessage::Chunk(strokes)) => format!("a chunk of {}", strokes.len()),
+        Ok(ServerMessage::Chunk(strokes)) => {
+            format!("a chunk: {}", list(strokes.iter().map(sketch).collect()))
+        }
+        Ok(ServerMessage::Updates { tick, updates }) => {
+            let updates = updates.iter().map(|update| match update {
+                Update::Op(entry, _) => told(entry),
+                Update::Growth {
+                    position, growth, ..
+                } => {
+                    format!("{} growth of the stroke at {}", position.0, growth.begin.0)
+                }
+                Update::Stroke(stroke) => format!("whole: {}", sketch(stroke)),
+            });
+            format!("updates of {}: {}", tick.0, list(updates.collect()))
+        }
         Ok(message) => format!("{message:?}").chars().take(CHARS_MAX).collect(),
         Err(error) => format!("what can't be read: {error}"),
     }
+}
+
+/// A stroke in a few words, for the trace and for what differs.
+pub fn sketch(stroke: &Stroke) -> String {
+    let name = |id: OpId| format!("{:04x}/{}", id.actor.0 >> 48, id.counter);
+    let extent = stroke.extent();
+    format!(
+        "{} at {}, {} points{}, {} by {}, styled by {}, ({}, {}) to ({}, {})",
+        name(stroke.id.0),
+        stroke.z.0,
+        stroke.point_count,
+        if stroke.is_finished() { ", whole" } else { "" },
+        if stroke.erased.value {
+            "hidden"
+        } else {
+            "shown"
+        },
+        name(stroke.erased.by),
+        name(stroke.style.by),
+        extent.min.x,
+        extent.min.y,
+        extent.max.x,
+        extent.max.y,
+    )
 }
 
 /// An op, for the trace.
