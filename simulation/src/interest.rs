@@ -55,10 +55,8 @@ enum Relevance {
     /// The area's sessions follow it, or it is hidden in it: those who hold it must learn what is done to it, above
     /// all the authors of it, in the room's order.
     Known,
-    /// It has come into it while it is hidden. Who holds it does not know what it has gained outside, and learns that when
-    /// it is shown again.
-    Veiled,
-    /// It has come into it: it must be sent whole.
+    /// It has come into it, or back: it must be sent whole. Hidden ones too, because who has just covered another area
+    /// may hold it as it was there.
     Entered,
 }
 
@@ -73,14 +71,12 @@ fn relevance(touched: &Touched, body: &Body, area: BoardRect) -> Relevance {
         };
     };
     let was_in = before.extent.intersects(area);
-    if is_in && !stroke.erased.value && !(was_in && before.is_visible) {
-        Relevance::Entered
-    } else if was_in {
-        Relevance::Known
-    } else if is_in {
-        Relevance::Veiled
-    } else {
-        Relevance::None
+    let is_shown_again = !stroke.erased.value && !before.is_visible;
+    match (was_in, is_in) {
+        (false, false) => Relevance::None,
+        (false, true) => Relevance::Entered,
+        (true, true) if is_shown_again => Relevance::Entered,
+        (true, _) => Relevance::Known,
     }
 }
 
@@ -144,7 +140,7 @@ pub(crate) fn send_changes(
             let op = &accepted.0[op as usize];
             let mut relevances = op.touched.iter().map(|&slot| relevances[slot as usize]);
             let is_wanted = |relevance: Relevance| match relevance {
-                Relevance::Known | Relevance::Veiled => true,
+                Relevance::Known => true,
                 Relevance::Entered => !op.is_growth,
                 Relevance::None => false,
             };

@@ -134,6 +134,27 @@ fn a_stroke_that_grows_into_view_comes_whole() {
 }
 
 #[test]
+fn a_hidden_stroke_that_grows_into_view_comes_whole() {
+    let mut stage = far_apart();
+    stage.take(2);
+    let erase = Op::Erase {
+        strokes: vec![stroke(1)],
+    };
+    stage.step([ops(1, 2, vec![erase])]);
+    let extend = Op::Extend {
+        stroke: stroke(1),
+        ink: line(20_000, 0, 50_500, 400),
+    };
+    stage.step([ops(1, 3, vec![extend])]);
+    let messages = stage.take(2);
+    // Who has just come from elsewhere may hold it as it was there, not hidden yet.
+    let [Update::Stroke(whole)] = updates(&messages)[..] else {
+        panic!("{messages:?}")
+    };
+    assert_eq!((whole.erased.value, whole.point_count), (true, 4));
+}
+
+#[test]
 fn a_restored_stroke_comes_whole() {
     let mut stage = far_apart();
     stage.step([ops(
