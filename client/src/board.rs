@@ -226,8 +226,14 @@ impl Board {
     }
 
     /// The room accepted a prediction but did not send it back, because it lies outside of what is covered, or
-    /// because its stroke came whole. Applied where the mirror still holds the stroke as it was before.
-    pub(crate) fn accept_unsent(&mut self, counter: u32, position: chalkboard_shared::Position) {
+    /// because its stroke came whole. Applied where the mirror still holds the stroke as it was before. What is done to
+    /// strokes in the `covered` area is always told: those in it did not exist when the op was applied, and began later.
+    pub(crate) fn accept_unsent(
+        &mut self,
+        counter: u32,
+        position: chalkboard_shared::Position,
+        covered: BoardRect,
+    ) {
         let Some(pending) = self.pending.get(&counter).cloned() else {
             return;
         };
@@ -239,7 +245,11 @@ impl Board {
                     .get(*stroke)
                     .is_some_and(|s| pending.ink_end == 0 || s.point_count < pending.ink_end)
         };
-        let keep = |strokes: &[StrokeId]| strokes.iter().copied().filter(is_stale).collect();
+        let is_unfollowed = |stroke: &StrokeId| !self.mirror.is_followed(*stroke, covered);
+        let keep = |strokes: &[StrokeId]| {
+            let stale = strokes.iter().copied().filter(is_stale);
+            stale.filter(is_unfollowed).collect()
+        };
         let op = match pending.op.as_ref() {
             Op::Begin { .. } => None,
             op @ (Op::Extend { stroke, .. } | Op::Finish { stroke }) => {
@@ -346,6 +356,20 @@ impl Board {
     /// Drops confirmed strokes that do not touch `rect`. Answers what was dropped.
     pub(crate) fn evict_outside(&mut self, rect: BoardRect) -> Vec<Stroke> {
         let evicted = self.mirror.evict_outside(rect);
+        self.forget(&evicted);
+        evicted
+    }
+
+    /// Drops those of these confirmed strokes that do not touch `rect` any more. Answers what was dropped.
+    pub(crate) fn evict_left(
+        &mut self,
+        strokes: impl IntoIterator<Item = StrokeId>,
+        rect: BoardRect,
+    ) -> Vec<Stroke> {
+        let evicted: Vec<_> = strokes
+            .into_iter()
+            .filter_map(|id| self.mirror.evict_left(id, rect))
+            .collect();
         self.forget(&evicted);
         evicted
     }

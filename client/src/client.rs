@@ -9,7 +9,7 @@ mod drawing;
 mod keeping;
 mod pace;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use chalkboard_shared::cursor::CursorState;
@@ -25,7 +25,7 @@ use chalkboard_shared::wire::{
 };
 use chalkboard_shared::{
     ActorId, BoardId, BoardPoint, BoardRect, DecodeError, DisconnectReason, Op, OpEntry, OpId,
-    Position, RejectReason, Rights, Secret, SessionId, StrokeId,
+    Position, RejectReason, Rights, Secret, SessionId, Stroke, StrokeId, Tick,
 };
 
 use crate::board::{Board, PendingOp};
@@ -189,6 +189,9 @@ pub struct Client {
     coverage: Option<Coverage>,
     /// The strokes that the connection sends first are on their way; the counter is the last op that they hold.
     first_load: Option<u32>,
+    /// The tick of the last updates, and the strokes held that it has restyled.
+    updates_tick: Option<Tick>,
+    thinned: BTreeSet<StrokeId>,
     /// Strokes of a new coverage are on their way.
     covering: bool,
     /// Those in view have come.
@@ -243,6 +246,8 @@ impl Client {
             names: NamePace::default(),
             coverage: None,
             first_load: None,
+            updates_tick: None,
+            thinned: BTreeSet::new(),
             covering: false,
             is_shown: false,
             arriving: 0,
@@ -275,6 +280,8 @@ impl Client {
         self.cursors.clear();
         self.session = None;
         self.coverage = None;
+        self.updates_tick = None;
+        self.thinned.clear();
         self.covering = false;
         self.is_shown = false;
         self.arriving = 0;
@@ -421,7 +428,8 @@ impl Client {
             }
             ServerMessage::Shown => self.is_shown = true,
             ServerMessage::Covered => self.covered()?,
-            ServerMessage::Updates { updates, .. } => {
+            ServerMessage::Updates { tick, updates } => {
+                self.begin_tick(tick);
                 for update in updates {
                     match update {
                         Update::Op(entry, stamp) => {
@@ -503,8 +511,13 @@ impl Client {
     }
 
     fn evict_outside(&mut self, rect: BoardRect) {
-        let me = self.actor;
         let outside = self.board.evict_outside(rect);
+        self.evicted(&outside);
+    }
+
+    /// Strokes lie outside of what is covered: what others do to them is not told.
+    fn evicted(&mut self, outside: &[Stroke]) {
+        let me = self.actor;
         let of_others = outside.iter().filter(|s| s.erased.by.actor != me);
         self.history
             .forget(&of_others.map(|s| s.id).collect::<Vec<_>>());
@@ -561,6 +574,25 @@ impl Client {
             waiting.echoed = true;
         }
         self.board.accept(entry);
+        if matches!(entry.op, Op::Restyle { .. }) {
+            let held = |stroke: &StrokeId| self.board.is_confirmed(*stroke);
+            self.thinned
+                .extend(entry.op.strokes(&entry.id).filter(held));
+        }
+    }
+
+    /// A tick begins: strokes that the one before has taken out of the area, by a thinner pen, are of no use any more,
+    /// because nobody tells what becomes of them there. Within their tick they may still come back.
+    fn begin_tick(&mut self, tick: Tick) {
+        if self.updates_tick == Some(tick) {
+            return;
+        }
+        self.updates_tick = Some(tick);
+        let thinned = std::mem::take(&mut self.thinned);
+        if let Some(coverage) = self.coverage {
+            let left = self.board.evict_left(thinned, coverage.rect());
+            self.evicted(&left);
+        }
     }
 
     fn answered(
@@ -599,13 +631,14 @@ impl Client {
         if let Some((_, last)) = &mut self.place {
             *last = position.max(*last);
         }
+        let covered = self.coverage.map_or(BoardRect::EMPTY, Coverage::rect);
         let is_coming = self.covering || self.view.is_awaited(self.coverage);
         for counter in unsent {
             if is_coming && self.board.is_unconfirmed(counter) {
                 self.arriving = counter;
                 continue;
             }
-            self.board.accept_unsent(counter, position);
+            self.board.accept_unsent(counter, position, covered);
         }
         self.board.answered();
         Ok(())

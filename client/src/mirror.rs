@@ -170,6 +170,27 @@ impl Mirror {
         self.evict(|held| !held.stroke.extent().intersects(rect))
     }
 
+    /// Drops a stroke that does not touch `rect` any more.
+    pub(crate) fn evict_left(&mut self, id: StrokeId, rect: BoardRect) -> Option<Stroke> {
+        let Entry::Occupied(entry) = self.strokes.entry(id) else {
+            return None;
+        };
+        if entry.get().stroke.extent().intersects(rect) {
+            return None;
+        }
+        let Held { stroke, .. } = entry.remove();
+        self.digest.replace(stroke.digest(), 0);
+        self.wet.remove(&stroke.z);
+        Some(stroke)
+    }
+
+    /// The stroke is held as this connection knows it, and the room tells what is done to it while it covers `rect`.
+    pub(crate) fn is_followed(&self, id: StrokeId, rect: BoardRect) -> bool {
+        let is_current = |held: &Held| held.generation == self.generation;
+        let held = self.strokes.get(&id).filter(|held| is_current(held));
+        held.is_some_and(|held| held.stroke.extent().intersects(rect))
+    }
+
     fn evict(&mut self, mut is_out: impl FnMut(&Held) -> bool) -> Vec<Stroke> {
         let (digest, wet) = (&mut self.digest, &mut self.wet);
         self.strokes

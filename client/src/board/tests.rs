@@ -107,3 +107,22 @@ fn changes_that_nobody_takes_do_not_pile_up() {
     assert!(board.changes.is_empty());
     assert!(board.is_empty());
 }
+
+#[test]
+fn an_op_that_was_not_told_changes_only_strokes_that_are_not_followed() {
+    let mut board = Board::new();
+    let stroke = StrokeId(entry(9, 1, begin(0)).id);
+    let erase = || Op::Erase {
+        strokes: vec![stroke],
+    };
+    // The room has lost the stroke, passes over what is done to it, and has it from its author afterwards.
+    predict(&mut board, 5, erase(), 0);
+    board.accept(&entry(9, 1, begin(0)));
+    assert!(board.is_empty());
+    board.accept_unsent(5, Position(12), BoardRect::EVERYTHING);
+    assert_eq!(board.len(), 1);
+    // One outside of what is covered was there, and nobody tells of it.
+    predict(&mut board, 6, erase(), 0);
+    board.accept_unsent(6, Position(13), BoardRect::EMPTY);
+    assert!(board.is_empty());
+}

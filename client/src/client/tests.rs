@@ -426,6 +426,56 @@ fn what_leaves_the_coverage_is_dropped_and_comes_back_whole() {
 }
 
 #[test]
+fn a_stroke_that_a_thinner_pen_takes_out_of_the_coverage_is_dropped_after_the_tick() {
+    let mut world = World::new(1);
+    let client = &mut world.clients[0];
+    let edge = client.coverage().expect("is covered").rect().min;
+    let id = |counter| OpId {
+        actor: ActorId(55),
+        counter,
+    };
+    let stroke = StrokeId(id(1));
+    let ink = |x: i32| InkRun::new(vec![InkPoint::new(edge.x + x, 0, 128)]);
+    let mut position = client.position();
+    let mut tick = |n: u64, ops: Vec<(u32, Op)>| {
+        let update = |(counter, op)| {
+            position = position.next();
+            let id = id(counter);
+            Update::Op(OpEntry { position, id, op }, None)
+        };
+        let updates = ops.into_iter().map(update).collect();
+        let tick = chalkboard_shared::Tick(n);
+        ServerMessage::Updates { tick, updates }.encode()
+    };
+    let restyle = |width| Op::Restyle {
+        strokes: vec![stroke],
+        style: StrokeStyle { width, ..STYLE },
+    };
+    let begin = Op::Begin {
+        style: STYLE,
+        ink: ink(-20),
+    };
+    let extend = Op::Extend {
+        stroke,
+        ink: ink(-4),
+    };
+    let frames = [
+        tick(1, vec![(1, begin)]),
+        // It leaves and comes back within a tick, as it may while it grows.
+        tick(2, vec![(2, restyle(4)), (3, extend), (4, restyle(64))]),
+        tick(3, vec![(5, restyle(2))]),
+    ];
+    for frame in frames {
+        client.receive(1.0, frame).expect("an update");
+        assert!(client.board().is_confirmed(stroke));
+    }
+    client
+        .receive(1.0, tick(4, vec![]))
+        .expect("another tick has begun");
+    assert!(!client.board().is_confirmed(stroke));
+}
+
+#[test]
 fn ink_that_runs_into_the_coverage_counts_once() {
     let mut world = World::new(1);
     // Begun where the room does not cover, because the view has moved away meanwhile.
