@@ -68,3 +68,26 @@ fn strokes_that_came_whole_are_not_resumed_from_after_their_ops_were_lost() {
         simulate(seed).unwrap_or_else(|failure| panic!("{failure}"));
     }
 }
+
+#[test]
+fn what_was_done_to_a_stroke_before_its_author_sent_it_again_is_not_done_to_it() {
+    // A crash lost a stroke and what another had done to it; that one sent it first, and the room passed it over.
+    for seed in [396, 523, 2900, 3940, 7348] {
+        simulate(seed).unwrap_or_else(|failure| panic!("{failure}"));
+    }
+}
+
+#[test]
+fn a_stroke_that_left_the_area_by_a_thinner_pen_is_not_held_as_it_was() {
+    // It was erased outside, and a thicker pen brought it back hidden; 4 and 15 saw it dropped within the tick.
+    for seed in [864, 4, 15] {
+        simulate(seed).unwrap_or_else(|failure| panic!("{failure}"));
+    }
+}
+
+#[test]
+fn a_client_that_does_not_know_yet_that_its_link_is_cut_is_not_at_rest() {
+    for seed in [5806, 7662] {
+        simulate(seed).unwrap_or_else(|failure| panic!("{failure}"));
+    }
+}
