@@ -3,15 +3,10 @@
 //! Boards of single-batch strokes, one op each in the log: as many records as ops, which is the hardest case for a
 //! start. Files are real ones, written and synced as the server does.
 
-#![expect(
-    clippy::print_stderr,
-    reason = "these figures are measured once each, not in a loop"
-)]
-
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use chalkboard_benches::extent;
+use chalkboard_benches::{extent, log_entry};
 use chalkboard_server::loading;
 use chalkboard_server::storage::repo::Sqlite;
 use chalkboard_server::storage::{
@@ -20,7 +15,6 @@ use chalkboard_server::storage::{
 use chalkboard_shared::op::InkRun;
 use chalkboard_shared::{ActorId, BoardId, Op, OpEntry, OpId, Position, StrokeId, Tick, workload};
 use chalkboard_simulation::{Fold, LogRecord};
-use criterion::{Criterion, criterion_group, criterion_main};
 
 const BOARD: BoardId = BoardId([7; 16]);
 
@@ -36,43 +30,13 @@ fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
-/// The op at a position: strokes of 30 points that are begun and finished, by ten people in turn.
-fn entry(position: u64) -> OpEntry {
-    let stroke = (position - 1) / 2;
-    let actor = ActorId(1 + stroke % 10);
-    let counter = |first: bool| (stroke / 10 * 2 + if first { 1 } else { 2 }) as u32;
-    let is_begin = position % 2 == 1;
-    let id = OpId {
-        actor,
-        counter: counter(is_begin),
-    };
-    let op = if is_begin {
-        Op::Begin {
-            style: workload::STYLE,
-            ink: InkRun::new(workload::stroke_points((stroke % 50_000) as u32)),
-        }
-    } else {
-        Op::Finish {
-            stroke: StrokeId(OpId {
-                actor,
-                counter: counter(true),
-            }),
-        }
-    };
-    OpEntry {
-        position: Position(position),
-        id,
-        op,
-    }
-}
-
 fn batch(position: u64) -> LogBatch {
     let unix_ms = 1_700_000_000_000 + position * 16;
     LogBatch {
         board: BOARD,
         first: Position(position),
         last: Position(position),
-        record: LogRecord::encode_entries(Tick(position), unix_ms, &[entry(position)]),
+        record: LogRecord::encode_entries(Tick(position), unix_ms, &[log_entry(position)]),
     }
 }
 
@@ -113,14 +77,14 @@ fn fill(store: &mut Sqlite, ops: u64) {
     }
     let strokes = fold.strokes().count();
     let snapshot = fold.snapshot().len();
-    eprintln!(
+    say(&format!(
         "recovery/{ops}: {:.1} bytes an op in the log ({:.1} a stroke of 30 points with its finish); a snapshot is {:.1} bytes \
          a stroke, and took {:.0} ms to write at the most, beside the room",
         log_bytes as f64 / ops as f64,
         log_bytes as f64 / strokes as f64,
         snapshot as f64 / strokes as f64,
         millis(longest)
-    );
+    ));
 }
 
 /// From opening the folder to a room that can be joined, as a start does.
@@ -185,15 +149,18 @@ fn batches() {
             bytes += LogRecord::encode_entries(Tick(ops), unix_ms, &[entry]).len();
         }
     }
-    eprintln!(
+    say(&format!(
         "recovery/batches: {:.1} bytes an op in the log, of strokes that are drawn in batches of 4 samples",
         bytes as f64 / ops as f64
-    );
+    ));
 }
 
-fn recovery(_: &mut Criterion) {
+fn main() {
+    say("Testing recovery/batches");
     batches();
+    say("Success");
     for ops in [extent(50_000, 500), extent(1_000_000, 5000)].map(u64::from) {
+        say(&format!("Testing recovery/{ops}"));
         let root = tempfile::tempdir().expect("a temporary folder");
         {
             let folder = DataFolder::open(root.path()).expect("the folder opens");
@@ -208,7 +175,7 @@ fn recovery(_: &mut Criterion) {
             .collect();
         moments.sort();
         let size = std::fs::metadata(store.path()).map_or(0, |file| file.len());
-        eprintln!(
+        say(&format!(
             "recovery/{ops}: start to a room median {:.0} ms, worst {:.0} ms; any moment median {:.0} ms, worst {:.0} ms; \
              the file has {:.1} MB",
             millis(restarts[2]),
@@ -216,9 +183,12 @@ fn recovery(_: &mut Criterion) {
             millis(moments[9]),
             millis(moments[19]),
             size as f64 / 1e6
-        );
+        ));
+        say("Success");
     }
 }
 
-criterion_group!(benches, recovery);
-criterion_main!(benches);
+#[expect(clippy::print_stdout, reason = "figures are what a benchmark is for")]
+fn say(line: &str) {
+    println!("{line}");
+}

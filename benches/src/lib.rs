@@ -4,7 +4,8 @@ use bytes::Bytes;
 use chalkboard_shared::op::InkRun;
 use chalkboard_shared::wire::ServerMessage;
 use chalkboard_shared::{
-    ActorId, BoardPoint, BoardRect, Op, OpId, Rights, SessionId, StrokeId, workload,
+    ActorId, BoardPoint, BoardRect, Op, OpEntry, OpId, Position, Rights, SessionId, StrokeId,
+    workload,
 };
 use chalkboard_simulation::{Input, Join, Now, Output, Room, RoomConfig};
 
@@ -174,5 +175,35 @@ impl Traffic {
         }
         let record = output.record.as_ref();
         self.log_bytes += record.map_or(0, |record| record.bytes.len());
+    }
+}
+
+/// The op at a position of a log, from 1: strokes of 30 points that are begun and finished, by ten people in turn.
+pub fn log_entry(position: u64) -> OpEntry {
+    let stroke = (position - 1) / 2;
+    let actor = ActorId(1 + stroke % 10);
+    let counter = |first: bool| (stroke / 10 * 2 + if first { 1 } else { 2 }) as u32;
+    let is_begin = position % 2 == 1;
+    let id = OpId {
+        actor,
+        counter: counter(is_begin),
+    };
+    let op = if is_begin {
+        Op::Begin {
+            style: workload::STYLE,
+            ink: InkRun::new(workload::stroke_points((stroke % 50_000) as u32)),
+        }
+    } else {
+        Op::Finish {
+            stroke: StrokeId(OpId {
+                actor,
+                counter: counter(true),
+            }),
+        }
+    };
+    OpEntry {
+        position: Position(position),
+        id,
+        op,
     }
 }
