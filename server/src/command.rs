@@ -77,11 +77,21 @@ enum Command {
         after_help = "More, with examples: chalkboard drill --help"
     )]
     Drill(drill::DrillArguments),
+
     /// Write down what comes into a board's room
-    #[command(long_about = record::ABOUT)]
+    #[command(
+        long_about = record::ABOUT,
+        after_long_help = record::EXAMPLES,
+        after_help = "More, with examples: chalkboard record --help"
+    )]
     Record(record::RecordArguments),
+
     /// Step a recorded room again
-    #[command(long_about = replay::ABOUT)]
+    #[command(
+        long_about = replay::ABOUT,
+        after_long_help = replay::EXAMPLES,
+        after_help = "More, with examples: chalkboard replay --help"
+    )]
     Replay(replay::ReplayArguments),
 }
 
@@ -197,9 +207,9 @@ mod tests {
     }
 
     #[test]
-    fn commands_about_what_is_stored_have_examples_and_tell_their_exit_codes() {
-        for command in ["serve", "doctor", "backup", "restore", "drill"] {
-            let line = format!("chalkboard {command} --help");
+    fn every_command_has_examples_and_tells_its_exit_codes() {
+        for command in Arguments::command().get_subcommands() {
+            let line = format!("chalkboard {} --help", command.get_name());
             let help = parse_text(&line).expect_err("help").to_string();
             for part in ["Examples:", "Exit codes: 0 "] {
                 assert!(help.contains(part), "{part} in {help}");

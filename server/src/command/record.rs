@@ -23,6 +23,16 @@ who may see the board. It holds no link's secret and lets nobody into the board.
 It ends after --seconds, at --bytes-max, when the room is closed, or by Ctrl+C; a file that breaks off can be replayed \
 up to there.";
 
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  The next ten minutes of a board:
+      chalkboard record --data /var/lib/chalkboard --board Y2hhbGtib2FyZC1iZW5jaA --seconds 600 --out incident.chalk
+
+  What happened in it, op by op:
+      chalkboard replay incident.chalk --ops
+
+Exit codes: 0 recorded, 1 not recorded, or broken off, 2 the arguments can't be used.";
+
 /// How long the server may take to answer: loading a large board, at the most.
 const ANSWER_WAIT: Duration = Duration::from_secs(60);
 /// Bytes of the head of its answer at the most.

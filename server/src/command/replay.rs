@@ -18,6 +18,16 @@ Prints a line for each tick that changed the board (each at all with --all): tic
 digest. The digest is compared with that of the room that was recorded; the first tick at which they differ is named, \
 and then the exit code is 1.";
 
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  Does this program make the same board of it?
+      chalkboard replay incident.chalk
+
+  The ops of everybody up to a tick:
+      chalkboard replay incident.chalk --until 4711 --ops
+
+Exit codes: 0 the same board at every tick, 1 it differs, or the file can't be read, 2 the arguments can't be used.";
+
 /// Arguments of `replay`.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct ReplayArguments {
