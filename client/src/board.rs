@@ -265,6 +265,14 @@ impl Board {
                 strokes: keep(strokes),
                 style: *style,
             }),
+            Op::TakeBack { taken, former } => Some(Op::TakeBack {
+                taken: taken
+                    .iter()
+                    .copied()
+                    .filter(|taken| is_stale(&taken.stroke) && is_unfollowed(&taken.stroke))
+                    .collect(),
+                former: *former,
+            }),
         };
         let strokes = distinct(&pending.op, id);
         let olds: Vec<_> = strokes.iter().map(|id| (*id, self.look(*id))).collect();

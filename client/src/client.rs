@@ -17,7 +17,7 @@ use chalkboard_shared::digest::Digest;
 use chalkboard_shared::growth::Growth;
 use chalkboard_shared::interest::Coverage;
 use chalkboard_shared::limits::SESSIONS_PER_ROOM_MAX;
-use chalkboard_shared::op::InkRun;
+use chalkboard_shared::op::{Former, InkRun};
 use chalkboard_shared::presence::Pace;
 use chalkboard_shared::wire::{
     ClientMessage, Hello, Participant, PersonChange, Profile, Resume, ServerMessage, Update,
@@ -378,9 +378,9 @@ impl Client {
         self.answered_before = answered;
         self.outbox.sign(actor, answered);
         let name = |stroke| signed(stroke, actor, answered);
-        self.history.rename(name);
-        for (stroke, _) in self.gesture.iter_mut().flatten() {
-            *stroke = name(*stroke);
+        let gesture = self.gesture.iter_mut().flatten();
+        for change in self.history.changes_mut().chain(gesture) {
+            change.rename(name, answered);
         }
         for live in &mut self.live {
             live.rename(name);
@@ -574,7 +574,12 @@ impl Client {
             waiting.echoed = true;
         }
         self.board.accept(entry);
-        if matches!(entry.op, Op::Restyle { .. }) {
+        if let Op::Restyle { .. }
+        | Op::TakeBack {
+            former: Former::Style(_),
+            ..
+        } = entry.op
+        {
             let held = |stroke: &StrokeId| self.board.is_confirmed(*stroke);
             self.thinned
                 .extend(entry.op.strokes(&entry.id).filter(held));

@@ -1,13 +1,16 @@
 //! Undo and redo of one person, never of another's work.
 //!
-//! A step is what one gesture did: strokes that it showed (drew), hid (erased) or gave another style. The inverse is
-//! computed when it is asked for, against the board as it then is, and passes over strokes that somebody else has
-//! written since. Strokes that the board does not hold (they lie outside of what is covered) count as last written by
-//! this person, unless they were seen to be written by another when they went out of sight.
+//! A step is what one gesture did: strokes that it showed (drew), hid (erased) or gave another style, each with the op
+//! that did so. Only where that op is still the last writer it is taken back; the room holds to that by itself
+//! ([`Op::TakeBack`](chalkboard_shared::Op::TakeBack)), so that strokes need not be held here. Of those that are, steps
+//! that would do nothing any more are passed over. An undo is an op itself: it stands in the place of the op that had
+//! written the stroke before what it takes back, wherever a step counts on that one.
 
 use std::collections::{HashSet, VecDeque};
 
-use chalkboard_shared::{ActorId, Stroke, StrokeId, StrokeStyle};
+use chalkboard_shared::op::Former;
+use chalkboard_shared::order::sort_by_key;
+use chalkboard_shared::{ActorId, OpId, Stroke, StrokeId, StrokeStyle};
 
 #[cfg(feature = "sabotage")]
 use chalkboard_shared::sabotage::{Fault, is};
@@ -35,15 +38,20 @@ pub(crate) enum Given {
 }
 
 impl Given {
-    /// The stroke has it still, and from this person.
-    fn is_untouched(self, stroke: &Stroke, me: ActorId) -> bool {
-        #[cfg(feature = "sabotage")]
-        if is(Fault::GreedyUndo) {
-            return true;
-        }
+    /// The op that has last given the stroke what this gives.
+    const fn writer(self, stroke: &Stroke) -> OpId {
         match self {
-            Self::Shown(visible) => stroke.erased.by.actor == me && stroke.erased.value != visible,
-            Self::Style { to, .. } => stroke.style.by.actor == me && stroke.style.value == to,
+            Self::Shown(_) => stroke.erased.by,
+            Self::Style { .. } => stroke.style.by,
+        }
+    }
+
+    /// What a stroke is once it has been given.
+    pub(crate) const fn former(self) -> Former {
+        match self {
+            Self::Shown(true) => Former::Shown,
+            Self::Shown(false) => Former::Hidden,
+            Self::Style { to, .. } => Former::Style(to),
         }
     }
 
@@ -55,8 +63,62 @@ impl Given {
     }
 }
 
-/// Strokes with what a gesture gave them.
-pub(crate) type Step = Vec<(StrokeId, Given)>;
+/// What a stroke was given, and by which op. Ops are told by their counters, being all of this person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Change {
+    pub(crate) stroke: StrokeId,
+    pub(crate) given: Given,
+    /// The op that has given it.
+    pub(crate) by: u32,
+    /// The op that had written it before; 0 where that was another's, or is not known.
+    pub(crate) over: u32,
+    /// If it takes something back: the op that had written the stroke before that, as it is now again.
+    pub(crate) again: u32,
+}
+
+impl Change {
+    /// What is about to be given to a stroke, over what it is now.
+    pub(crate) fn next(board: &Board, me: ActorId, stroke: StrokeId, given: Given) -> Self {
+        let last = board.look_up(stroke).map(|stroke| given.writer(stroke));
+        let own = last.filter(|last| last.actor == me);
+        Self {
+            stroke,
+            given,
+            by: own.map_or(0, |own| own.counter),
+            over: 0,
+            again: 0,
+        }
+    }
+
+    /// An op, as the writer of the visibility or the style of the stroke.
+    const fn writing(&self, op: u32) -> (StrokeId, bool, u32) {
+        (self.stroke, matches!(self.given, Given::Style { .. }), op)
+    }
+
+    /// Gives it the names that it has since the client knows who it is.
+    pub(crate) fn rename(&mut self, name: impl Fn(StrokeId) -> StrokeId, answered: u32) {
+        self.stroke = name(self.stroke);
+        for counter in [&mut self.by, &mut self.over, &mut self.again] {
+            if *counter > 0 {
+                *counter = counter.saturating_add(answered);
+            }
+        }
+    }
+
+    fn is_last(&self, board: &Board, me: ActorId) -> bool {
+        #[cfg(feature = "sabotage")]
+        if is(Fault::GreedyUndo) {
+            return true;
+        }
+        let (actor, counter) = (me, self.by);
+        board
+            .look_up(self.stroke)
+            .is_none_or(|stroke| self.given.writer(stroke) == OpId { actor, counter })
+    }
+}
+
+/// What a gesture gave strokes.
+pub(crate) type Step = Vec<Change>;
 
 /// What one person can take back and bring back.
 #[derive(Debug, Default)]
@@ -88,43 +150,46 @@ impl History {
         }
     }
 
-    /// The changes that take the last step back: strokes with the visibility to give them. Steps of which others
-    /// have taken everything are passed over. `None` when nothing is left.
-    pub(crate) fn undo(&mut self, board: &Board, me: ActorId) -> Option<Step> {
-        Self::turn(&mut self.undo, &mut self.redo, &mut self.strokes, board, me)
-    }
-
-    /// The changes that bring back what was undone last.
-    pub(crate) fn redo(&mut self, board: &Board, me: ActorId) -> Option<Step> {
-        Self::turn(&mut self.redo, &mut self.undo, &mut self.strokes, board, me)
-    }
-
-    fn turn(
-        from: &mut VecDeque<Step>,
-        to: &mut VecDeque<Step>,
-        strokes: &mut usize,
-        board: &Board,
-        me: ActorId,
-    ) -> Option<Step> {
-        while let Some(step) = from.pop_back() {
-            *strokes -= step.len();
-            let is_untouched = |(id, given): &(StrokeId, Given)| {
-                board
-                    .look_up(*id)
-                    .is_none_or(|stroke| given.is_untouched(stroke, me))
+    /// The changes that take the last step back, or (`is_redo`) bring back what was undone last, each by the op that it
+    /// takes back. Steps of which others have taken everything are passed over. Empty when nothing is left.
+    pub(crate) fn pop(&mut self, is_redo: bool, board: &Board, me: ActorId) -> Step {
+        loop {
+            let from = if is_redo {
+                &mut self.redo
+            } else {
+                &mut self.undo
             };
-            let inverse: Step = step
-                .into_iter()
-                .filter(is_untouched)
-                .map(|(id, given)| (id, given.inverse()))
-                .collect();
-            if !inverse.is_empty() {
-                *strokes += inverse.len();
-                to.push_back(inverse.clone());
-                return Some(inverse);
+            let Some(mut step) = from.pop_back() else {
+                return Step::new();
+            };
+            self.strokes -= step.len();
+            step.retain(|change| change.is_last(board, me));
+            if !step.is_empty() {
+                for change in &mut step {
+                    change.given = change.given.inverse();
+                }
+                return step;
             }
         }
-        None
+    }
+
+    /// What [`History::pop`] gave was carried out, and can be taken back itself.
+    pub(crate) fn turned(&mut self, is_redo: bool, mut step: Step) {
+        let before = |change: &Change| change.writing(change.again);
+        sort_by_key(&mut step, before);
+        for change in self.changes_mut() {
+            let writing = change.writing(change.by);
+            if let Ok(at) = step.binary_search_by_key(&writing, before) {
+                change.by = step[at].by;
+            }
+        }
+        self.strokes += step.len();
+        let to = if is_redo {
+            &mut self.undo
+        } else {
+            &mut self.redo
+        };
+        to.push_back(step);
     }
 
     /// These strokes are not this person's to change any more, or never came to be.
@@ -135,34 +200,34 @@ impl History {
         let gone: HashSet<_> = gone.iter().collect();
         for steps in [&mut self.undo, &mut self.redo] {
             for step in steps.iter_mut() {
-                step.retain(|(id, _)| !gone.contains(id));
+                step.retain(|change| !gone.contains(&change.stroke));
             }
             steps.retain(|step| !step.is_empty());
         }
         self.strokes = self.undo.iter().chain(&self.redo).map(Vec::len).sum();
     }
 
-    /// Gives strokes the names that they have since the client knows who it is.
-    pub(crate) fn rename(&mut self, name: impl Fn(StrokeId) -> StrokeId) {
-        for step in self.undo.iter_mut().chain(&mut self.redo) {
-            for (id, _) in step {
-                *id = name(*id);
-            }
-        }
+    /// Everything that is kept.
+    pub(crate) fn changes_mut(&mut self) -> impl Iterator<Item = &mut Change> {
+        self.undo.iter_mut().chain(&mut self.redo).flatten()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use chalkboard_shared::OpId;
-
     use super::*;
 
     const ME: ActorId = ActorId(1);
 
     fn step(counters: std::ops::Range<u32>) -> Step {
         counters
-            .map(|counter| (StrokeId(OpId { actor: ME, counter }), Given::Shown(true)))
+            .map(|counter| Change {
+                stroke: StrokeId(OpId { actor: ME, counter }),
+                given: Given::Shown(true),
+                by: counter,
+                over: 0,
+                again: 0,
+            })
             .collect()
     }
 
@@ -174,7 +239,7 @@ mod tests {
         }
         let board = Board::new();
         let mut undone = 0;
-        while history.undo(&board, ME).is_some() {
+        while !history.pop(false, &board, ME).is_empty() {
             undone += 1;
         }
         assert_eq!(undone, STEPS_MAX);
@@ -190,9 +255,9 @@ mod tests {
         let mut history = History::default();
         history.record(step(1..2));
         history.record(step(2..4));
-        let gone: Vec<_> = step(1..3).into_iter().map(|(id, _)| id).collect();
+        let gone: Vec<_> = step(1..3).into_iter().map(|c| c.stroke).collect();
         history.forget(&gone);
-        assert_eq!(history.undo(&Board::new(), ME).map(|s| s.len()), Some(1));
-        assert_eq!(history.undo(&Board::new(), ME), None);
+        assert_eq!(history.pop(false, &Board::new(), ME).len(), 1);
+        assert_eq!(history.pop(false, &Board::new(), ME), []);
     }
 }

@@ -364,6 +364,12 @@ impl Outbox {
                 Op::Erase { strokes } | Op::Restore { strokes } | Op::Restyle { strokes, .. } => {
                     strokes.iter_mut().for_each(sign);
                 }
+                Op::TakeBack { taken, .. } => {
+                    for taken in taken {
+                        sign(&mut taken.stroke);
+                        taken.counter = taken.counter.saturating_add(answered);
+                    }
+                }
             }
             entry.op = Arc::new(op);
         }
@@ -395,15 +401,16 @@ fn point_count(op: &Op) -> usize {
     }
 }
 
-/// Bytes that an op takes at the most: three codes of 20 + 32 bits a point, 13 bytes a stroke's name.
+/// Bytes that an op takes at the most: three codes of 20 + 32 bits a point, 13 bytes a stroke's name, 5 a counter.
 fn encoded_len_max(op: &Op) -> usize {
     let strokes = match op {
         Op::Erase { strokes } | Op::Restore { strokes } | Op::Restyle { strokes, .. } => {
             strokes.len()
         }
+        Op::TakeBack { taken, .. } => taken.len(),
         Op::Begin { .. } | Op::Extend { .. } | Op::Finish { .. } => 1,
     };
-    48 + point_count(op) * 20 + strokes * 13
+    48 + point_count(op) * 20 + strokes * 18
 }
 
 #[cfg(test)]

@@ -4,13 +4,15 @@
 //! - A stroke's points come from its author alone and only grow; after the end nothing is added.
 //! - Erase and restore write one flag, restyle writes the whole style: the last in order wins, and the stroke keeps
 //!   the id of the op that wrote each, so that an undo can tell whether somebody else wrote since.
+//! - Taking back does the same, but only to strokes whose flag or style was written last by the op that is taken back;
+//!   the others are left alone.
 //! - Edits of an erased stroke gather beneath and show when it is restored.
 //! - An op that names several strokes does what it can: strokes that the board does not hold are passed over, and
 //!   only where it holds none of them is the op refused.
 
 use crate::id::{OpId, Position, StrokeId};
 use crate::limits::{POINTS_PER_STROKE_MAX, STROKES_PER_BOARD_MAX};
-use crate::op::Op;
+use crate::op::{Former, Op, Taken};
 use crate::reason::RejectReason;
 #[cfg(feature = "sabotage")]
 use crate::sabotage::{Fault, is};
@@ -102,7 +104,42 @@ pub fn apply(
                 by: id,
             }
         }),
+        Op::TakeBack { taken, former } => take_back(board, id, taken, *former),
     }
+}
+
+fn take_back(
+    board: &mut impl Strokes,
+    id: OpId,
+    taken: &[Taken],
+    former: Former,
+) -> Result<(), RejectReason> {
+    let mut found = false;
+    for &Taken { stroke, counter } in taken {
+        let Some(held) = board.get(stroke) else {
+            continue;
+        };
+        found = true;
+        let last = match former {
+            Former::Shown | Former::Hidden => held.erased.by,
+            Former::Style(_) => held.style.by,
+        };
+        let actor = id.actor;
+        let is_last = last == OpId { actor, counter };
+        #[cfg(feature = "sabotage")]
+        let is_last = is_last || is(Fault::GreedyUndo) || is(Fault::UncheckedUndo);
+        if is_last && let Some(stroke) = board.get_mut(stroke) {
+            match former {
+                Former::Style(value) => stroke.style = Written { value, by: id },
+                _ => {
+                    let value = former == Former::Hidden;
+                    stroke.erased = Written { value, by: id };
+                }
+            }
+        }
+    }
+    // Where all were written by others since, it was a change that has come to nothing.
+    found.then_some(()).ok_or(RejectReason::UnknownStroke)
 }
 
 fn own(board: &impl Strokes, id: OpId, stroke: StrokeId) -> Result<&Stroke, RejectReason> {
@@ -280,6 +317,77 @@ mod tests {
                 by: id(2, 2)
             }
         );
+    }
+
+    fn take_back(counter: u32, former: Former) -> Op {
+        let stroke = StrokeId(id(1, 1));
+        Op::TakeBack {
+            taken: vec![Taken { stroke, counter }],
+            former,
+        }
+    }
+
+    #[test]
+    fn only_what_was_written_last_is_taken_back() {
+        let strokes = vec![StrokeId(id(1, 1))];
+        let erase = || Op::Erase {
+            strokes: strokes.clone(),
+        };
+        let restore = || Op::Restore {
+            strokes: strokes.clone(),
+        };
+        let erased = |ops: &[(OpId, Op)]| {
+            let (board, results) = after(ops);
+            assert!(results.iter().all(Result::is_ok), "{results:?}");
+            first(&board).erased
+        };
+        let written = |value, by| Written { value, by };
+        // The drawing, by its author.
+        let drawing = (id(1, 5), take_back(1, Former::Hidden));
+        assert_eq!(
+            erased(std::slice::from_ref(&drawing)),
+            written(true, id(1, 5))
+        );
+        // The undo itself is what redo takes back.
+        let redo = (id(1, 6), take_back(5, Former::Shown));
+        assert_eq!(erased(&[drawing.clone(), redo]), written(false, id(1, 6)));
+        // Another has erased it since, or erased it and brought it back.
+        let others = [(id(2, 1), erase()), (id(2, 2), restore())];
+        let once = [others[0].clone(), (id(1, 5), take_back(1, Former::Shown))];
+        assert_eq!(erased(&once), written(true, id(2, 1)));
+        let [a, b] = others;
+        assert_eq!(erased(&[a, b, drawing]), written(false, id(2, 2)));
+        // Of another's op of the same number nothing is taken back.
+        let others = [(id(2, 3), take_back(1, Former::Hidden))];
+        assert_eq!(erased(&others), written(false, id(1, 1)));
+        // An older op of one's own is not the last.
+        let own = [(id(1, 2), erase()), (id(1, 3), take_back(1, Former::Shown))];
+        assert_eq!(erased(&own), written(true, id(1, 2)));
+    }
+
+    #[test]
+    fn style_and_visibility_are_taken_back_each_by_itself() {
+        let stroke = StrokeId(id(1, 1));
+        let red = StrokeStyle {
+            color: 0xff0000,
+            ..STYLE
+        };
+        let restyle = Op::Restyle {
+            strokes: vec![stroke],
+            style: red,
+        };
+        let erase = Op::Erase {
+            strokes: vec![stroke],
+        };
+        let (board, _) = after(&[
+            (id(1, 2), restyle),
+            (id(2, 1), erase),
+            (id(1, 3), take_back(2, Former::Style(STYLE))),
+            (id(1, 4), take_back(2, Former::Shown)),
+        ]);
+        let stroke = first(&board);
+        assert_eq!((stroke.style.value, stroke.style.by), (STYLE, id(1, 3)));
+        assert_eq!((stroke.erased.value, stroke.erased.by), (true, id(2, 1)));
     }
 
     #[test]

@@ -87,6 +87,34 @@ pub enum Op {
         /// The style.
         style: StrokeStyle,
     },
+    /// Undo and redo: takes back what the same actor's earlier ops have given strokes, each only where that op is still
+    /// the last that has written it. So nobody needs to see a stroke to know that nothing of another's is changed.
+    TakeBack {
+        /// 1 to [`STROKES_PER_OP_MAX`] strokes, and what is taken back of each.
+        taken: Vec<Taken>,
+        /// What they are again.
+        former: Former,
+    },
+}
+
+/// What is taken back of a stroke.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Taken {
+    /// The stroke.
+    pub stroke: StrokeId,
+    /// Counter of the op that is taken back, of the same actor and earlier.
+    pub counter: u32,
+}
+
+/// What strokes are again when something is taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Former {
+    /// Visible.
+    Shown,
+    /// Erased.
+    Hidden,
+    /// Of this style.
+    Style(StrokeStyle),
 }
 
 const BEGIN: u8 = 1;
@@ -95,6 +123,9 @@ const FINISH: u8 = 3;
 const ERASE: u8 = 4;
 const RESTORE: u8 = 5;
 const RESTYLE: u8 = 6;
+const TAKE_BACK_TO_SHOWN: u8 = 7;
+const TAKE_BACK_TO_HIDDEN: u8 = 8;
+const TAKE_BACK_TO_STYLE: u8 = 9;
 
 impl Op {
     /// Points that it adds.
@@ -104,23 +135,26 @@ impl Op {
             Self::Finish { .. }
             | Self::Erase { .. }
             | Self::Restore { .. }
-            | Self::Restyle { .. } => 0,
+            | Self::Restyle { .. }
+            | Self::TakeBack { .. } => 0,
         }
     }
 
     /// The strokes that an op of this id changes.
     pub fn strokes(&self, id: &OpId) -> impl Iterator<Item = StrokeId> {
-        let (one, many): (Option<StrokeId>, &[StrokeId]) = match self {
-            Self::Begin { .. } => (Some(StrokeId(*id)), &[]),
-            Self::Extend { stroke, .. } | Self::Finish { stroke } => (Some(*stroke), &[]),
+        let (one, many, taken): (Option<StrokeId>, &[StrokeId], &[Taken]) = match self {
+            Self::Begin { .. } => (Some(StrokeId(*id)), &[], &[]),
+            Self::Extend { stroke, .. } | Self::Finish { stroke } => (Some(*stroke), &[], &[]),
             Self::Erase { strokes } | Self::Restore { strokes } | Self::Restyle { strokes, .. } => {
-                (None, strokes)
+                (None, strokes, &[])
             }
+            Self::TakeBack { taken, .. } => (None, &[], taken),
         };
-        one.into_iter().chain(many.iter().copied())
+        let taken = taken.iter().map(|taken| taken.stroke);
+        one.into_iter().chain(many.iter().copied()).chain(taken)
     }
 
-    /// Writes the op as made by `id`, to which stroke names are relative.
+    /// Writes the op as made by `id`, to which stroke names are relative. What is taken back must be earlier.
     pub fn encode(&self, id: OpId, w: &mut Writer) {
         let one = |w: &mut Writer, stroke: StrokeId| {
             let OpId { actor, counter } = stroke.0;
@@ -165,6 +199,21 @@ impl Op {
                 many(w, strokes);
                 style.encode(w);
             }
+            Self::TakeBack { taken, former } => {
+                w.u8(match former {
+                    Former::Shown => TAKE_BACK_TO_SHOWN,
+                    Former::Hidden => TAKE_BACK_TO_HIDDEN,
+                    Former::Style(_) => TAKE_BACK_TO_STYLE,
+                });
+                w.varint(taken.len() as u64);
+                for taken in taken {
+                    one(w, taken.stroke);
+                    w.varint(id.counter.saturating_sub(taken.counter).into());
+                }
+                if let Former::Style(style) = former {
+                    style.encode(w);
+                }
+            }
         }
     }
 
@@ -192,12 +241,20 @@ impl Op {
             };
             Ok(StrokeId(stroke))
         };
+        let count = |r: &mut Reader| {
+            let count = r.varint_at_most(STROKES_PER_OP_MAX as u64)?;
+            (count > 0).then_some(count).ok_or(DecodeError::OutOfRange)
+        };
         let many = |r: &mut Reader| {
-            let count = r.varint_at_most(STROKES_PER_OP_MAX as u64)? as usize;
-            if count == 0 {
-                return Err(DecodeError::OutOfRange);
-            }
-            (0..count).map(|_| one(r)).collect::<Result<Vec<_>, _>>()
+            (0..count(r)?)
+                .map(|_| one(r))
+                .collect::<Result<Vec<_>, _>>()
+        };
+        let taken = |r: &mut Reader| {
+            let stroke = one(r)?;
+            let counter = id.counter.checked_sub(r.varint_u32()?);
+            let counter = counter.ok_or(DecodeError::OutOfRange)?;
+            Ok(Taken { stroke, counter })
         };
         Ok(match r.u8()? {
             BEGIN => Self::Begin {
@@ -214,6 +271,14 @@ impl Op {
             RESTYLE => Self::Restyle {
                 strokes: many(r)?,
                 style: StrokeStyle::decode(r)?,
+            },
+            kind @ TAKE_BACK_TO_SHOWN..=TAKE_BACK_TO_STYLE => Self::TakeBack {
+                taken: (0..count(r)?).map(|_| taken(r)).collect::<Result<_, _>>()?,
+                former: match kind {
+                    TAKE_BACK_TO_SHOWN => Former::Shown,
+                    TAKE_BACK_TO_HIDDEN => Former::Hidden,
+                    _ => Former::Style(StrokeStyle::decode(r)?),
+                },
             },
             other => return Err(DecodeError::UnknownKind(other)),
         })
@@ -293,13 +358,24 @@ pub(crate) mod tests {
             })),
         ];
         let strokes = proptest::collection::vec(stroke.clone(), 1..6);
+        let former = prop_oneof![
+            Just(Former::Shown),
+            Just(Former::Hidden),
+            style.clone().prop_map(Former::Style),
+        ];
         prop_oneof![
             (style.clone(), ink.clone()).prop_map(|(style, ink)| Op::Begin { style, ink }),
             (stroke.clone(), ink).prop_map(|(stroke, ink)| Op::Extend { stroke, ink }),
             stroke.prop_map(|stroke| Op::Finish { stroke }),
             strokes.clone().prop_map(|strokes| Op::Erase { strokes }),
             strokes.clone().prop_map(|strokes| Op::Restore { strokes }),
-            (strokes, style).prop_map(|(strokes, style)| Op::Restyle { strokes, style }),
+            (strokes.clone(), style.clone())
+                .prop_map(|(strokes, style)| Op::Restyle { strokes, style }),
+            (strokes, 0..=id.counter, former).prop_map(|(strokes, counter, former)| {
+                let taken = |stroke| Taken { stroke, counter };
+                let taken = strokes.into_iter().map(taken).collect();
+                Op::TakeBack { taken, former }
+            }),
         ]
     }
 

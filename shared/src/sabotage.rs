@@ -26,6 +26,8 @@ pub enum Fault {
     BelievedTear,
     /// An undo changes what others wrote last.
     GreedyUndo,
+    /// The room lets an undo change what others wrote last, where its author did not see that.
+    UncheckedUndo,
     /// Who comes back is not told what changed last.
     ForgetfulResume,
     /// A room that is loaded begins its ticks anew.

@@ -14,7 +14,7 @@ use chalkboard_shared::codec::Writer;
 use chalkboard_shared::cursor::{CursorState, CursorTool};
 use chalkboard_shared::growth::Growth;
 use chalkboard_shared::interest::Coverage;
-use chalkboard_shared::op::InkRun;
+use chalkboard_shared::op::{Former, InkRun, Taken};
 use chalkboard_shared::presence::{
     CrowdMap, CursorGroup, CursorSample, Pace, PresenceCell, PresenceStage,
 };
@@ -79,6 +79,13 @@ fn every_op() -> Vec<Op> {
             counter: 300,
         }),
     ];
+    let take_back = |former| Op::TakeBack {
+        taken: strokes
+            .iter()
+            .map(|&stroke| Taken { stroke, counter: 3 })
+            .collect(),
+        former,
+    };
     vec![
         Op::Begin {
             style: STYLE,
@@ -96,9 +103,12 @@ fn every_op() -> Vec<Op> {
             strokes: strokes.clone(),
         },
         Op::Restyle {
-            strokes,
+            strokes: strokes.clone(),
             style: STYLE,
         },
+        take_back(Former::Shown),
+        take_back(Former::Hidden),
+        take_back(Former::Style(STYLE)),
     ]
 }
 

@@ -24,3 +24,4 @@ mod surviving;
 mod swarming;
 mod tidy;
 mod transports;
+mod undoing;

@@ -61,6 +61,7 @@ found! {
     a_sync_that_is_forgotten: ForgottenSync, ["was reported as durable", "shown as saved", "is opened, and"];
     a_torn_end_that_is_believed: BelievedTear, ["was reported as durable", "shown as saved", "is opened, and"];
     an_undo_of_what_others_wrote: GreedyUndo, ["wrote last"];
+    an_undo_that_the_room_does_not_check: UncheckedUndo, ["is not what its log says", "have changed the board"];
     a_resume_that_skips_changes: ForgetfulResume, ["shows", "can't read"];
     ticks_that_begin_anew: TicksAnew, ["follows tick"];
     an_answer_taken_for_a_promise: AnsweredIsSaved, ["was shown as saved"];

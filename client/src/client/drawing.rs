@@ -5,14 +5,14 @@ use std::sync::Arc;
 use chalkboard_shared::limits::{
     COORDINATE_MAX, POINTS_PER_OP_MAX, POINTS_PER_STROKE_MAX, STROKES_PER_OP_MAX, WIDTH_MAX,
 };
-use chalkboard_shared::op::InkRun;
+use chalkboard_shared::op::{Former, InkRun, Taken};
 use chalkboard_shared::order::sort_by_key;
 use chalkboard_shared::past::{Difference, Restyled};
 use chalkboard_shared::{InkPoint, Op, OpId, RejectReason, Rights, StrokeId, StrokeStyle};
 
 use super::{Client, Event};
 use crate::board::PendingOp;
-use crate::history::{Given, Step};
+use crate::history::{Change, Given, Step};
 
 /// Strokes that one person draws at the same time: more than fingers. Beginning another ends the oldest.
 const LIVE_MAX: usize = 16;
@@ -114,16 +114,22 @@ impl Client {
     /// Ends a stroke: one undo step, unless a gesture is open that it belongs to.
     pub fn finish_stroke(&mut self, stroke: StrokeId) {
         if let Some(parts) = self.end_live(stroke) {
-            let given = |part| (part, Given::Shown(true));
-            self.record(parts.into_iter().map(given).collect());
+            // What was erased while it was drawn is no longer shown by this, nor what another has brought back.
+            let shown = parts
+                .into_iter()
+                .filter(|part| self.board.get(*part).is_some());
+            let shown = shown.map(|part| self.change(part, Given::Shown(true)));
+            let step = shown.filter(|change| change.by > 0).collect();
+            self.record(step);
         }
     }
 
     /// Takes a stroke away that turned out to be none: finishes and erases it, without an undo step.
     pub fn abandon_stroke(&mut self, stroke: StrokeId) {
         if let Some(parts) = self.end_live(stroke) {
-            let hidden = |part| (part, Given::Shown(false));
-            self.carry_out(parts.into_iter().map(hidden).collect());
+            let hidden = |part| self.change(part, Given::Shown(false));
+            let step = parts.into_iter().map(hidden).collect();
+            self.carry_out(step, false);
         }
     }
 
@@ -143,14 +149,14 @@ impl Client {
             .iter()
             .map(|stroke| self.resolve(*stroke))
             .filter(|stroke| self.board.get(*stroke).is_some())
-            .map(|stroke| (stroke, Given::Shown(false)))
+            .map(|stroke| self.change(stroke, Given::Shown(false)))
             .collect();
-        sort_by_key(&mut step, |(stroke, _)| *stroke);
+        sort_by_key(&mut step, |change| change.stroke);
         step.dedup();
         if step.is_empty() || !self.may_change() {
             return;
         }
-        self.carry_out(step.clone());
+        let step = self.carry_out(step, false);
         self.record(step);
     }
 
@@ -161,19 +167,20 @@ impl Client {
         if difference.is_empty() || !self.may_change() {
             return false;
         }
-        let shown = |shown| move |stroke: &StrokeId| (*stroke, Given::Shown(shown));
+        let shown = |stroke: &StrokeId| self.change(*stroke, Given::Shown(true));
+        let hidden = |stroke: &StrokeId| self.change(*stroke, Given::Shown(false));
         let styled = |Restyled { stroke, from, to }: &Restyled| {
             let (from, to) = (*from, *to);
-            (*stroke, Given::Style { from, to })
+            self.change(*stroke, Given::Style { from, to })
         };
         let step: Step = difference
             .restore
             .iter()
-            .map(shown(true))
-            .chain(difference.erase.iter().map(shown(false)))
+            .map(shown)
+            .chain(difference.erase.iter().map(hidden))
             .chain(difference.restyle.iter().map(styled))
             .collect();
-        self.carry_out(step.clone());
+        let step = self.carry_out(step, false);
         self.record(step);
         true
     }
@@ -213,29 +220,30 @@ impl Client {
     /// Takes this person's last change back, as far as nobody else has changed the same since. False when there is
     /// nothing left to take back.
     pub fn undo(&mut self) -> bool {
-        self.end_gesture();
-        if !self.history.can_undo() || !self.may_change() {
-            return false;
-        }
-        let inverse = self.history.undo(&self.board, self.actor);
-        self.turn(inverse)
+        self.turn(false)
     }
 
     /// Brings back what was undone last, under the same rule.
     pub fn redo(&mut self) -> bool {
-        self.end_gesture();
-        if !self.history.can_redo() || !self.may_change() {
-            return false;
-        }
-        let inverse = self.history.redo(&self.board, self.actor);
-        self.turn(inverse)
+        self.turn(true)
     }
 
-    fn turn(&mut self, inverse: Option<Step>) -> bool {
-        let Some(inverse) = inverse else {
-            return false;
+    fn turn(&mut self, is_redo: bool) -> bool {
+        self.end_gesture();
+        let can_turn = if is_redo {
+            self.history.can_redo()
+        } else {
+            self.history.can_undo()
         };
-        self.carry_out(inverse);
+        if !can_turn || !self.may_change() {
+            return false;
+        }
+        let step = self.history.pop(is_redo, &self.board, self.actor);
+        if step.is_empty() {
+            return false;
+        }
+        let step = self.carry_out(step, true);
+        self.history.turned(is_redo, step);
         true
     }
 
@@ -246,33 +254,48 @@ impl Client {
         }
     }
 
-    /// Gives strokes what a step says, in as few ops as may be.
-    fn carry_out(&mut self, step: Step) {
-        let (mut show, mut hide, mut restyle) = (Vec::new(), Vec::new(), Vec::new());
-        for (stroke, given) in step {
-            match given {
-                Given::Shown(true) => show.push(stroke),
-                Given::Shown(false) => hide.push(stroke),
-                Given::Style { to, .. } => restyle.push((stroke, to)),
+    fn change(&self, stroke: StrokeId, given: Given) -> Change {
+        Change::next(&self.board, self.actor, stroke, given)
+    }
+
+    /// Gives strokes what a step says, in as few ops as may be; answers the step as it can be taken back. With
+    /// `is_turn` only to strokes that were written last by the step's ops.
+    fn carry_out(&mut self, mut step: Step, is_turn: bool) -> Step {
+        let look = |former| match former {
+            Former::Shown => (0, 0, 0, 0),
+            Former::Hidden => (1, 0, 0, 0),
+            Former::Style(style) => (2, style.color, style.width, style.nib as u8),
+        };
+        let order = |change: &Change| (look(change.given.former()), change.stroke);
+        sort_by_key(&mut step, order);
+        for alike in step.chunk_by_mut(|a, b| a.given.former() == b.given.former()) {
+            for some in alike.chunks_mut(STROKES_PER_OP_MAX) {
+                let former = some[0].given.former();
+                let strokes = || some.iter().map(|change| change.stroke).collect();
+                let taken = |change: &Change| Taken {
+                    stroke: change.stroke,
+                    counter: change.by,
+                };
+                let op = match former {
+                    _ if is_turn => Op::TakeBack {
+                        taken: some.iter().map(taken).collect(),
+                        former,
+                    },
+                    Former::Shown => Op::Restore { strokes: strokes() },
+                    Former::Hidden => Op::Erase { strokes: strokes() },
+                    Former::Style(style) => Op::Restyle {
+                        strokes: strokes(),
+                        style,
+                    },
+                };
+                let counter = self.submit(op, 0);
+                for change in some {
+                    change.again = std::mem::replace(&mut change.over, change.by);
+                    change.by = counter;
+                }
             }
         }
-        for some in show.chunks(STROKES_PER_OP_MAX) {
-            let strokes = some.to_vec();
-            self.submit(Op::Restore { strokes }, 0);
-        }
-        for some in hide.chunks(STROKES_PER_OP_MAX) {
-            let strokes = some.to_vec();
-            self.submit(Op::Erase { strokes }, 0);
-        }
-        let look = |style: StrokeStyle| (style.color, style.width, style.nib as u8);
-        sort_by_key(&mut restyle, |(stroke, style)| (look(*style), *stroke));
-        for alike in restyle.chunk_by(|a, b| a.1 == b.1) {
-            for some in alike.chunks(STROKES_PER_OP_MAX) {
-                let strokes = some.iter().map(|(stroke, _)| *stroke).collect();
-                let style = some[0].1;
-                self.submit(Op::Restyle { strokes, style }, 0);
-            }
-        }
+        step
     }
 
     /// May this person change the board, as far as is known, and can a change be taken? Says so if not.

@@ -9,6 +9,7 @@ use chalkboard_shared::digest::Digest;
 use chalkboard_shared::interest::Coverage;
 use chalkboard_shared::limits::OPS_IN_FLIGHT_MAX;
 use chalkboard_shared::merge::{self, Strokes};
+use chalkboard_shared::op::Former;
 use chalkboard_shared::wire::{
     ClientMessage, Hello, Participant, PersonChange, ServerMessage, Update, Welcome,
 };
@@ -242,7 +243,12 @@ impl FakeRoom {
                     continue;
                 }
                 let is_begin = matches!(entry.op, Op::Begin { .. });
-                let is_restore = matches!(entry.op, Op::Restore { .. });
+                let is_restore = match &entry.op {
+                    Op::Restore { .. } => true,
+                    // Where it has come to nothing, the stroke is not among what is sent.
+                    Op::TakeBack { former, .. } => *former == Former::Shown && !stroke.erased.value,
+                    _ => false,
+                };
                 let is_new = session.known.insert(stroke.id);
                 if is_restore || (is_new && !is_begin && !stroke.erased.value) {
                     updates.push(Update::Stroke(Box::new(stroke.clone())));

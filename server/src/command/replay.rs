@@ -171,6 +171,11 @@ fn told(entry: &OpEntry) -> String {
         Op::Erase { strokes } => format!("erases {strokes:?}"),
         Op::Restore { strokes } => format!("restores {strokes:?}"),
         Op::Restyle { strokes, style } => format!("makes {strokes:?} look {style:?}"),
+        Op::TakeBack { taken, former } => {
+            let taken = taken.iter().map(|taken| (taken.counter, taken.stroke));
+            let taken: Vec<_> = taken.collect();
+            format!("takes back, to {former:?}, {taken:?}")
+        }
     };
     format!(
         "{} actor {:016x} op {}: {what}",

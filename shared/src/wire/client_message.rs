@@ -289,6 +289,11 @@ impl Op {
             Self::Erase { strokes } | Self::Restore { strokes } | Self::Restyle { strokes, .. } => {
                 strokes.iter_mut().for_each(replace);
             }
+            Self::TakeBack { taken, .. } => {
+                taken
+                    .iter_mut()
+                    .for_each(|taken| replace(&mut taken.stroke));
+            }
         }
     }
 }

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use chalkboard_shared::op::Former;
 use chalkboard_shared::stroke::StrokeStyle;
 use chalkboard_shared::{InkPoint, Op, OpEntry, OpId, Position, Stroke, StrokeId};
 
@@ -58,6 +59,25 @@ impl Model {
             Op::Erase { strokes } => self.each(strokes, |held| held.erased = (true, *id)),
             Op::Restore { strokes } => self.each(strokes, |held| held.erased = (false, *id)),
             Op::Restyle { strokes, style } => self.each(strokes, |held| held.style = (*style, *id)),
+            Op::TakeBack { taken, former } => {
+                for taken in taken {
+                    let Some(held) = board.get_mut(&taken.stroke) else {
+                        continue;
+                    };
+                    let undone = OpId {
+                        actor: id.actor,
+                        counter: taken.counter,
+                    };
+                    match former {
+                        Former::Style(style) if held.style.1 == undone => {
+                            held.style = (*style, *id);
+                        }
+                        Former::Shown if held.erased.1 == undone => held.erased = (false, *id),
+                        Former::Hidden if held.erased.1 == undone => held.erased = (true, *id),
+                        _ => {}
+                    }
+                }
+            }
         }
         Ok(())
     }

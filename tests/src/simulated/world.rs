@@ -9,6 +9,7 @@ use bytes::Bytes;
 use chalkboard_client::bridge::SaveState;
 use chalkboard_client::client::Event;
 use chalkboard_server::storage::repo::simulated::{DiskFaults, NO_FAULTS, SimulatedDisk};
+use chalkboard_shared::op::Taken;
 use chalkboard_shared::wire::{ClientMessage, Hello, ServerMessage, Update};
 use chalkboard_shared::{
     ActorId, BoardId, BoardRect, DisconnectReason, Op, OpEntry, OpId, Rights, SessionId, Stroke,
@@ -951,6 +952,11 @@ fn told(entry: &OpEntry) -> String {
         Op::Erase { strokes } => format!("erases {}", list(strokes)),
         Op::Restore { strokes } => format!("restores {}", list(strokes)),
         Op::Restyle { strokes, .. } => format!("restyles {}", list(strokes)),
+        Op::TakeBack { taken, former } => {
+            let told = |taken: &Taken| format!("{} of {}", taken.counter, name(taken.stroke.0));
+            let taken: Vec<_> = taken.iter().map(told).collect();
+            format!("takes back {} to {former:?}", taken.join(", "))
+        }
     };
     format!("{:4} {} {what}", entry.position.0, name(entry.id))
 }
