@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chalkboard_shared::reason::DisconnectReason;
 use chalkboard_shared::wire::Hello;
@@ -257,13 +257,14 @@ impl Boards {
         })
     }
 
-    /// Lets somebody into a room.
+    /// Lets somebody into a room whose connection came then.
     ///
     /// # Errors
     /// What to tell them.
     pub(crate) async fn join(
         self: &Arc<Self>,
         hello: Hello,
+        came: Instant,
         outlet: Outlet,
     ) -> Result<Membership, DisconnectReason> {
         let mut abandon = Abandon(Some(outlet.clone()));
@@ -280,6 +281,7 @@ impl Boards {
                         view: hello.view,
                         view_secret,
                         resume: hello.resume,
+                        came,
                         outlet: outlet.clone(),
                         answer,
                     }))

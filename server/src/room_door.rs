@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
 use chalkboard_shared::wire::{Profile, Resume};
 use chalkboard_shared::{ActorId, BoardId, BoardRect, Position, Rights, Secret, SessionId};
@@ -35,6 +36,8 @@ pub(crate) struct Guest {
     pub(crate) view: BoardRect,
     pub(crate) view_secret: Option<Secret>,
     pub(crate) resume: Option<Resume>,
+    /// When their connection came.
+    pub(crate) came: Instant,
     /// Where frames for them go.
     pub(crate) outlet: Outlet,
     /// Told the number of the session. Dropped unsent when the room closes instead.

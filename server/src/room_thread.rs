@@ -4,6 +4,7 @@
 //! once; after that its steps are a tick apart. What a room does in a step is [`hosted_room`]'s; a room that panics is
 //! closed and the others go on.
 
+mod arrivals;
 mod dispatch;
 mod hosted_room;
 mod pacing;

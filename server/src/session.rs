@@ -127,16 +127,17 @@ impl Session {
         }
     }
 
-    /// Lets somebody into the room that they want.
+    /// Lets somebody into the room that they want, whose connection came then.
     ///
     /// # Errors
     /// What to tell the peer.
     pub(crate) async fn join(
         reception: &Reception,
         hello: Hello,
+        came: Instant,
         outlet: Outlet,
     ) -> Result<Self, DisconnectReason> {
-        let membership = reception.boards.join(hello, outlet).await?;
+        let membership = reception.boards.join(hello, came, outlet).await?;
         tracing::debug!(board = %ShortBoard(membership.door.board()), session = membership.session.0, "session joined");
         let now = Instant::now();
         let bucket = |burst, per_second| Mutex::new(TokenBucket::new(burst, per_second, now));

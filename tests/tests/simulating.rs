@@ -100,3 +100,11 @@ fn a_client_that_does_not_know_yet_that_its_link_is_cut_is_not_at_rest() {
         simulate(seed).unwrap_or_else(|failure| panic!("{failure}"));
     }
 }
+
+#[test]
+fn a_hello_on_a_link_given_up_does_not_send_its_client_away() {
+    // It is read when the client has come in by a newer link.
+    let (lines, outcome) = replay(719);
+    assert!(outcome.is_ok(), "{outcome:?}");
+    assert!(lines.iter().any(|line| line.contains("too late")));
+}

@@ -59,6 +59,17 @@ impl Host {
         secret: Secret,
         key: u8,
     ) -> Result<(Membership, Arc<Outbox>), DisconnectReason> {
+        self.join_by(board, secret, key, Instant::now()).await
+    }
+
+    /// By a connection that came then.
+    async fn join_by(
+        &self,
+        board: BoardId,
+        secret: Secret,
+        key: u8,
+        came: Instant,
+    ) -> Result<(Membership, Arc<Outbox>), DisconnectReason> {
         let outbox = Arc::new(Outbox::default());
         let hello = Hello {
             board,
@@ -70,7 +81,7 @@ impl Host {
         };
         let membership = self
             .boards
-            .join(hello, Outlet::Queue(outbox.clone()))
+            .join(hello, came, Outlet::Queue(outbox.clone()))
             .await?;
         Ok((membership, outbox))
     }
@@ -259,5 +270,25 @@ async fn a_session_that_reads_nothing_is_ended_and_the_room_goes_on() {
     wait_for(&outbox, |m| *m == ServerMessage::Durable(Position(1))).await;
     assert_eq!(end_of(&slow_outbox).await, DisconnectReason::TooSlow);
     assert_eq!(host.counters.sessions_too_slow.get(), 1);
+    host.boards.stop();
+}
+
+#[tokio::test]
+async fn a_hello_that_comes_late_on_a_link_given_up_does_not_end_the_newer_one() {
+    let host = Host::new();
+    let board = host.boards.create().expect("a board");
+    let older = Instant::now();
+    let newer = older + Duration::from_millis(5);
+    let join = |came| host.join_by(board.id, board.edit_secret, 1, came);
+    let (member, outbox) = join(newer).await.expect("comes in");
+    let (_late, late_outbox) = join(older).await.expect("is heard");
+    assert_eq!(end_of(&late_outbox).await, DisconnectReason::Replaced);
+    draw(&member).await;
+    wait_for(&outbox, |m| *m == ServerMessage::Durable(Position(1))).await;
+    // One that comes later still takes its place.
+    let (_latest, _) = join(Instant::now() + Duration::from_secs(1))
+        .await
+        .expect("comes in");
+    assert_eq!(end_of(&outbox).await, DisconnectReason::Replaced);
     host.boards.stop();
 }

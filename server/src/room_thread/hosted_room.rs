@@ -13,6 +13,7 @@ use chalkboard_shared::wire::Profile;
 use chalkboard_shared::{ActorId, Position, SessionId};
 use chalkboard_simulation::{Input, Join, Now, Room};
 
+use super::arrivals::Arrivals;
 use super::dispatch::Dispatch;
 use crate::clock;
 use crate::outbox::PushError;
@@ -49,6 +50,7 @@ pub(crate) struct HostedRoom {
     snapshots: Snapshots,
     counters: Arc<Counters>,
     sessions: HashMap<SessionId, Outlet>,
+    arrivals: Arrivals,
     dispatch: Dispatch,
     next_session: u32,
     /// Inputs of the next step that come from here.
@@ -106,6 +108,7 @@ impl HostedRoom {
             snapshots,
             counters,
             sessions: HashMap::new(),
+            arrivals: Arrivals::default(),
             dispatch: Dispatch::default(),
             next_session: 1,
             own_inputs: Vec::new(),
@@ -303,6 +306,16 @@ impl HostedRoom {
         // Who is gone already never comes in.
         guest.answer.send(session).ok()?;
         self.next_session = next;
+        let sessions = &self.sessions;
+        let is_in = |other| sessions.contains_key(&other);
+        let count = sessions.len();
+        if self
+            .arrivals
+            .is_late(guest.actor, session, guest.came, count, is_in)
+        {
+            guest.outlet.close(DisconnectReason::Replaced);
+            return None;
+        }
         self.sessions.insert(session, guest.outlet);
         self.counters.sessions_joined.increment();
         Some(Input::Join(Box::new(Join {

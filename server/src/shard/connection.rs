@@ -91,6 +91,7 @@ pub(super) struct Connection {
     pub(super) quic: Quic,
     pub(super) key: ConnectionKey,
     pub(super) peer: SocketAddr,
+    came: Instant,
     stage: Stage,
     deadline: Option<Instant>,
     /// It sends so much that QUIC spreads it out.
@@ -111,6 +112,7 @@ impl Connection {
     pub(super) fn new(quic: Quic, key: ConnectionKey, now: Instant) -> Self {
         Self {
             peer: quic.remote_address(),
+            came: now,
             quic,
             key,
             stage: Stage::Handshake,
@@ -420,9 +422,10 @@ impl Connection {
         self.stage = Stage::Joining;
         self.deadline = Some(now + JOIN_WAIT);
         let (reception, shard, key) = (context.reception.clone(), context.shard.clone(), self.key);
+        let came = self.came;
         context.runtime.spawn(async move {
             let outlet = Outlet::of_shard(shard.clone(), key);
-            let joined = Session::join(&reception, hello, outlet).await;
+            let joined = Session::join(&reception, hello, came, outlet).await;
             shard.answer(Answer { key, joined });
         });
     }

@@ -76,6 +76,7 @@ async fn serve_session(
     sink: &mut Sink,
     stream: &mut SplitStream<WebSocket>,
 ) -> Ending {
+    let came = Instant::now().into_std();
     let hello = match timeout(HELLO_WAIT, next_frame(stream)).await {
         Ok(Ok(frame)) => frame,
         Ok(Err(ending)) => return goodbye(sink, ending).await,
@@ -84,7 +85,7 @@ async fn serve_session(
     let outbox = Arc::new(Outbox::default());
     let opened = async {
         let hello = Session::read_hello(reception, hello)?;
-        Session::join(reception, hello, Outlet::Queue(outbox.clone())).await
+        Session::join(reception, hello, came, Outlet::Queue(outbox.clone())).await
     };
     let session = match opened.await {
         Ok(session) => session,

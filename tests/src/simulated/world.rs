@@ -540,8 +540,6 @@ impl World {
             let mut is_over = false;
             while let Some(event) = person.client.poll_event() {
                 match event {
-                    // A hello that was long on its way has overtaken the next one: the person loads the page again.
-                    Event::Closed(DisconnectReason::Replaced) => is_over = true,
                     Event::Closed(reason) if reason.is_retryable() => is_over = true,
                     Event::Closed(reason) => {
                         return Err(format!("client {n} was sent away: {reason:?}"));
@@ -693,15 +691,25 @@ impl World {
         };
         let person = &self.people[link.person];
         let (board, actor, rights) = (person.board, link.actor, person.rights);
-        let Some(host) = &mut self.host else { return };
+        let (Some(host), links) = (&mut self.host, &self.links) else {
+            return;
+        };
         if let Some(hosted) = host.room(board) {
+            // Links are numbered as they come.
+            let mut present = hosted.sessions.values();
+            if present.any(|&other| other > n && links[other].actor == actor) {
+                self.trace
+                    .note(|| format!("link {n} says hello too late, a newer one is there"));
+                self.send_away(n, DisconnectReason::Replaced);
+                return;
+            }
             let session = hosted.admit(n);
             hosted.inputs.push(join_of(session, actor, rights, *hello));
-            link.session = Some(session);
+            self.links[n].session = Some(session);
             return;
         }
         match host.open(board) {
-            Ok(()) => link.hello = Some(hello),
+            Ok(()) => self.links[n].hello = Some(hello),
             Err(error) => {
                 self.trace
                     .note(|| format!("link {n} is turned away: {error}"));
