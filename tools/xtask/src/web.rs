@@ -11,11 +11,12 @@
 //!
 //! Sources are `assets/web/` and what wasm-bindgen makes of the two wasm crates: `ui.js`, `ui_bg.wasm`,
 //! `engine.js`, `engine_bg.wasm`. How they name each other is told in [`bundle`]. Neighbours: [`bindgen`] (wasm to
-//! JavaScript module), [`slim`] (less of it), [`compress`], [`sizes`] (budget), [`stamp`] (is there anything to do?).
+//! JavaScript module), [`slim`] and [`locations`] (less of it), [`compress`], [`sizes`] (budget), [`stamp`] (is there anything to do?).
 
 mod bindgen;
 mod bundle;
 mod compress;
+mod locations;
 mod sizes;
 mod slim;
 mod stamp;
@@ -133,7 +134,7 @@ fn compiled_files(workspace: &Workspace, step: &Step) -> Result<Files> {
     Ok(files)
 }
 
-/// Everything in `assets/web/`, except hidden files and notes in Markdown.
+/// Everything in `assets/web/`, except hidden files and notes in Markdown; scripts without their comments.
 fn static_files(folder: &Path) -> Result<Files> {
     let mut files = Files::new();
     for path in stamp::files_below(folder)? {
@@ -142,7 +143,13 @@ fn static_files(folder: &Path) -> Result<Files> {
             .to_str()
             .with_context(|| format!("{} is not a UTF-8 name", path.display()))?;
         if path.extension().is_none_or(|ending| ending != "md") {
-            files.insert(name.replace('\\', "/"), read(&path)?);
+            let mut content = read(&path)?;
+            if bundle::ending(name) == "js" {
+                let script = String::from_utf8(content)
+                    .with_context(|| format!("{} is not UTF-8", path.display()))?;
+                content = slim::drop_notes(&script).into_bytes();
+            }
+            files.insert(name.replace('\\', "/"), content);
         }
     }
     Ok(files)

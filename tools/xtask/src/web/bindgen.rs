@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 use wasm_bindgen_cli_support::Bindgen;
 
-use super::{Files, bundle, read, slim};
+use super::{Files, bundle, locations, read, slim};
 
 /// `NAME.js` and `NAME_bg.wasm`, and snippets if there are any. The module is an ES module for the page and for
 /// module Workers alike.
@@ -47,6 +47,9 @@ pub(super) fn bind(name: &str, module: &Path) -> Result<Files> {
     let script = address_by_placeholders(output.js(), &wasm_name, snippets)?;
     let wasm = output.wasm_mut();
     let script = slim::slim(&script, wasm)?;
+    if locations::blank(wasm) == 0 {
+        bail!("{name} has no source locations: has the shape of the compiler's data changed?");
+    }
     // Read above; browsers find out by themselves.
     wasm.customs.remove_raw("target_features");
     files.insert(wasm_name, wasm.emit_wasm());

@@ -103,8 +103,9 @@ fn drop_classes(script: &str, wasm: &mut Module) -> Result<String> {
     Ok(kept)
 }
 
-/// Drops documentation, comments and indentation. wasm-bindgen writes no text that goes over several lines.
-fn drop_notes(script: &str) -> String {
+/// Drops documentation, comments on lines of their own, and indentation. Neither wasm-bindgen nor the page's own scripts
+/// have text that goes over several lines.
+pub(super) fn drop_notes(script: &str) -> String {
     let mut kept = String::with_capacity(script.len());
     let mut is_note = false;
     for line in script.lines().map(str::trim) {
