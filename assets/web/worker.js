@@ -1,4 +1,5 @@
 // The engine's Worker: loads the wasm module, which takes the message handler over and reports that it has started.
+import "{{asset:store.js}}";
 import init from "{{asset:engine.js}}";
 
 init({ module_or_path: "{{asset:engine_bg.wasm}}" }).catch((error) => {

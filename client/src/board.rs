@@ -166,11 +166,7 @@ impl Board {
     }
 
     /// Puts these ops in the place of all that are predicted, as after a new connection.
-    pub(crate) fn predict_anew(
-        &mut self,
-        actor: ActorId,
-        pending: impl IntoIterator<Item = (u32, PendingOp)>,
-    ) {
+    pub(crate) fn predict_anew(&mut self, actor: ActorId, pending: Vec<(u32, PendingOp)>) {
         self.actor = actor;
         let mut olds: HashMap<_, _> = self.layers.keys().map(|id| (*id, self.look(*id))).collect();
         self.layers.clear();

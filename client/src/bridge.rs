@@ -8,7 +8,7 @@ use bitcode::{Decode, Encode};
 pub use chalkboard_shared::presence::{Pace, PresenceStage};
 
 /// Format of the messages here; both halves are built together, so it only guards against a stale cached file.
-pub const BRIDGE_VERSION: u8 = 2;
+pub const BRIDGE_VERSION: u8 = 3;
 
 /// What the UI asks of the engine. Positions are CSS pixels from the canvas's top left corner.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
@@ -233,6 +233,8 @@ pub enum Notice {
     Now,
     /// How much was done when, and by whom: the inside of an SVG picture of 256 x 100. Colours and numbers only.
     Graph(String),
+    /// The browser keeps what was not saved beyond the end of the page, or does not.
+    Kept(bool),
 }
 
 /// The shape of the mouse cursor over the canvas.

@@ -44,8 +44,8 @@ pub struct ClientOptions {
     pub board: BoardId,
     /// The capability from the link: an edit or a view secret.
     pub secret: Secret,
-    /// Random bytes that only this client knows; the server derives the actor from them. Fresh for every run of a
-    /// client, the same for all of its connections.
+    /// Random bytes that only this client knows; the server derives the actor from them. The same for all of its
+    /// connections, fresh for every run that is not restored from an earlier one ([`Client::restore`]).
     pub key: [u8; 16],
     /// Display name.
     pub name: String,
@@ -211,7 +211,8 @@ pub struct Client {
     profile_changed: bool,
 
     events: VecDeque<Event>,
-    told_saved: SaveState,
+    /// `None` where it is to be told whatever it is.
+    told_saved: Option<SaveState>,
     told_history: (bool, bool),
 }
 
@@ -260,7 +261,7 @@ impl Client {
             pings: LinkPace::new(),
             profile_changed: false,
             events: VecDeque::new(),
-            told_saved: SaveState::Saved,
+            told_saved: Some(SaveState::Saved),
             told_history: (false, false),
         }
     }
@@ -347,9 +348,8 @@ impl Client {
             welcome.position,
             welcome.durable,
         )?;
-        let again = waiting(&self.outbox);
-        self.board
-            .predict_anew(self.actor, arriving.into_iter().chain(again));
+        arriving.extend(waiting(&self.outbox));
+        self.board.predict_anew(self.actor, arriving);
         self.link = Link::Open;
         self.session = Some(welcome.session);
         self.rights = Some(welcome.rights);
@@ -786,8 +786,8 @@ impl Client {
             return Some(event);
         }
         let saved = self.save_state();
-        if self.told_saved != saved {
-            self.told_saved = saved;
+        if self.told_saved != Some(saved) {
+            self.told_saved = Some(saved);
             return Some(Event::Saved(saved));
         }
         let history = (self.history.can_undo(), self.history.can_redo());
@@ -1014,12 +1014,13 @@ impl Client {
 }
 
 /// What shows before the room has answered it.
-fn waiting(outbox: &Outbox) -> impl Iterator<Item = (u32, PendingOp)> {
-    outbox.unanswered().map(|(counter, entry)| {
+fn waiting(outbox: &Outbox) -> Vec<(u32, PendingOp)> {
+    let pending = |(counter, entry): (u32, &Entry)| {
         let op = entry.op.clone();
         let ink_end = entry.ink_end;
         (counter, PendingOp { op, ink_end })
-    })
+    };
+    outbox.unanswered().map(pending).collect()
 }
 
 #[cfg(test)]

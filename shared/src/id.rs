@@ -11,7 +11,7 @@ use data_encoding::BASE64URL_NOPAD;
 pub struct BoardId(pub [u8; 16]);
 
 /// Identity of whoever makes ops: derived by the server from a key that only that client has, so that nobody can
-/// speak in another's name. One per running client (a reload is a new actor; a reconnect is the same one).
+/// speak in another's name. One for each key, and at any time one running client for each.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct ActorId(pub u64);
 

@@ -10,6 +10,7 @@ mod page;
 use std::path::PathBuf;
 
 use chromiumoxide::browser::{Browser as Chromium, BrowserConfig};
+use chromiumoxide::cdp::browser_protocol::browser::BrowserContextId;
 use chromiumoxide::cdp::browser_protocol::target::{
     CreateBrowserContextParams, CreateTargetParams,
 };
@@ -50,6 +51,10 @@ const FLAGS: [&str; 14] = [
 
 /// Browsers at once, so that tests that run side by side do not starve each other.
 static TURNS: Semaphore = Semaphore::const_new(2);
+
+/// Somebody at the browser: windows of theirs share what the browser keeps for pages.
+#[derive(Debug, Clone)]
+pub struct Person(BrowserContextId);
 
 /// A running browser with a fresh profile.
 #[derive(Debug)]
@@ -109,15 +114,30 @@ impl Browser {
     /// # Panics
     /// When the browser does not.
     pub async fn open(&self, url: &str, screen: Screen) -> Page {
+        let profile = self.person().await;
+        self.open_as(&profile, url, screen).await
+    }
+
+    /// Somebody new, with a profile of their own.
+    ///
+    /// # Panics
+    /// When the browser makes none.
+    pub async fn person(&self) -> Person {
         let profile = self
             .chromium
             .create_browser_context(CreateBrowserContextParams::default());
-        let profile = within("a new profile", profile)
-            .await
-            .expect("the browser makes a profile");
+        let profile = within("a new profile", profile).await;
+        Person(profile.expect("the browser makes a profile"))
+    }
+
+    /// Opens an address in a window of its own, as somebody who may have others open. Does not wait for anything on it.
+    ///
+    /// # Panics
+    /// When the browser does not.
+    pub async fn open_as(&self, person: &Person, url: &str, screen: Screen) -> Page {
         let window = CreateTargetParams::builder()
             .url("about:blank")
-            .browser_context_id(profile)
+            .browser_context_id(person.0.clone())
             .new_window(true)
             .width(screen.width)
             .height(screen.height)

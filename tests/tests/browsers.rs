@@ -355,6 +355,148 @@ async fn a_crash_of_the_server_costs_nothing() {
     browser.close().await;
 }
 
+/// Waits until the page's store holds so many ops that were not saved, its head left out.
+async fn wait_for_kept(page: &Page, ops: usize) {
+    let count = format!(
+        "new Promise((resolve) => {{
+            const open = indexedDB.open('chalkboard');
+            open.onsuccess = () => {{
+                const keys = open.result.transaction('outbox').objectStore('outbox').getAllKeys();
+                keys.onsuccess = () => {{
+                    open.result.close();
+                    resolve(keys.result.filter((key) => key[2] > 0).length);
+                }};
+            }};
+        }}).then((kept) => {})",
+        if ops == 0 {
+            "kept === 0".to_owned()
+        } else {
+            format!("kept >= {ops}")
+        }
+    );
+    page.wait_for(&format!("{ops} ops in the store"), &count)
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_drawn_while_the_server_was_gone_outlives_the_tab() {
+    let mut server = serve().await;
+    let links = server.create_board().await;
+    let browser = Browser::launch().await;
+    let address = server.page(links.id, links.edit);
+    let ann = browser.person().await;
+    let page = browser.open_as(&ann, &address, Screen::DESKTOP).await;
+    page.wait_for_state("a board that is loaded", "state.loaded")
+        .await;
+    page.draw(&curve((200.0, 200.0), (500.0, 200.0))).await;
+    page.wait_for_data("saved", "saved").await;
+    let other = browser.open_as(&ann, &address, Screen::DESKTOP).await;
+    wait_for_strokes(&other, 1).await;
+    wait_for_kept(&page, 0).await;
+    server.kill_hard().await;
+    other.wait_for_data("connection", "reconnecting").await;
+    other.draw(&curve((600.0, 300.0), (900.0, 300.0))).await;
+    wait_for_strokes(&other, 2).await;
+    wait_for_kept(&other, 2).await;
+    other.kill().await;
+    page.draw(&curve((200.0, 300.0), (500.0, 300.0))).await;
+    page.draw(&curve((200.0, 400.0), (500.0, 400.0))).await;
+    page.wait_for_data("saved", "local").await;
+    wait_for_strokes(&page, 3).await;
+    wait_for_kept(&page, 6).await;
+    page.kill().await;
+
+    server.restart().await;
+    wait_for_board(&server, &links, 1).await;
+    let page = browser.open_as(&ann, &address, Screen::DESKTOP).await;
+    // What both tabs have left comes, one after the other.
+    wait_for_strokes(&page, 4).await;
+    page.wait_for_data("saved", "saved").await;
+    wait_for_board(&server, &links, 4).await;
+    check_agreement(&server, &links, &[&page]).await;
+    wait_for_kept(&page, 0).await;
+    // Once: another reload brings nothing again.
+    page.reload().await;
+    page.wait_for_state("a board that is loaded", "state.loaded")
+        .await;
+    page.wait_for_data("saved", "saved").await;
+    wait_for_board(&server, &links, 4).await;
+    assert_eq!(page.complaints(), Vec::<String>::new());
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_tabs_of_one_browser_are_two_and_a_reload_is_the_same() {
+    let server = serve().await;
+    let links = server.create_board().await;
+    let browser = Browser::launch().await;
+    let address = server.page(links.id, links.edit);
+    let ann = browser.person().await;
+    let mut pages = Vec::new();
+    for n in 0..2 {
+        let page = browser.open_as(&ann, &address, Screen::DESKTOP).await;
+        page.wait_for_state("a board that is loaded", "state.loaded")
+            .await;
+        let y = 200.0 + 100.0 * f64::from(n);
+        page.draw(&curve((200.0, y), (500.0, y))).await;
+        page.wait_for_data("saved", "saved").await;
+        pages.push(page);
+    }
+    for page in &pages {
+        page.wait_for_state("two people", "state.sessions === 2")
+            .await;
+        wait_for_strokes(page, 2).await;
+    }
+    let actor = pages[1].state("actor").await;
+    assert_ne!(actor, pages[0].state("actor").await);
+    pages[1].reload().await;
+    pages[1]
+        .wait_for_state("a board that is loaded", "state.loaded")
+        .await;
+    assert_eq!(actor, pages[1].state("actor").await);
+    pages[1].draw(&curve((600.0, 300.0), (900.0, 300.0))).await;
+    pages[1].wait_for_data("saved", "saved").await;
+    wait_for_board(&server, &links, 3).await;
+    check_agreement(&server, &links, &[&pages[0], &pages[1]]).await;
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_board_that_was_seen_before_is_there_at_once_and_only_news_comes() {
+    let server = serve().await;
+    let links = server.create_board().await;
+    let browser = Browser::launch().await;
+    let address = server.page(links.id, links.edit);
+    let ann = browser.person().await;
+    let page = browser.open_as(&ann, &address, Screen::DESKTOP).await;
+    page.wait_for_state("a board that is loaded", "state.loaded")
+        .await;
+    for n in 0..4 {
+        let y = 200.0 + 80.0 * f64::from(n);
+        page.draw(&curve((200.0, y), (500.0, y))).await;
+    }
+    page.wait_for_data("saved", "saved").await;
+    wait_until("the board in the store", async || {
+        let kept = "new Promise((resolve) => {
+            const open = indexedDB.open('chalkboard');
+            open.onsuccess = () => {
+                const boards = open.result.transaction('board').objectStore('board').count();
+                boards.onsuccess = () => { open.result.close(); resolve(boards.result); };
+            };
+        })";
+        (page.run(kept).await == json!(1)).then_some(())
+    })
+    .await;
+    page.reload().await;
+    page.wait_for_state("a board that is loaded", "state.loaded")
+        .await;
+    assert_eq!(page.state("resumed").await, json!(true));
+    wait_for_strokes(&page, 4).await;
+    check_agreement(&server, &links, &[&page]).await;
+    assert_eq!(page.complaints(), Vec::<String>::new());
+    browser.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_board_that_is_slow_says_so_and_others_do_not() {
     let browser = Browser::launch().await;

@@ -454,7 +454,7 @@ fn what_version_1_kept_of_a_client_opens_forever() {
         color: 0,
         is_stamping: false,
     });
-    again.restore(&head, pieces).expect("version 1");
+    again.restore(&head, pieces.collect()).expect("version 1");
     again.restore_board(&board).expect("version 1");
     let seen = |client: &Client| -> Vec<Stroke> {
         let strokes = client.board().strokes_in(BoardRect::EVERYTHING);

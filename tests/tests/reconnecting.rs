@@ -279,7 +279,7 @@ impl Kept {
         });
         client.set_view(BoardRect::EVERYTHING);
         if !self.head.is_empty() {
-            let ops = self.ops.values().cloned();
+            let ops = self.ops.values().cloned().collect();
             client.restore(&self.head, ops).expect("its own head");
         }
         if let Some(board) = &self.board {

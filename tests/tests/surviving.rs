@@ -272,6 +272,11 @@ async fn a_graceful_stop_saves_what_was_only_sent() {
             client.set_online(true).await.expect("the client is there");
         }
         check_agreement(&server, &links, &clients).await;
+        for client in &clients {
+            let load = client.with(|client, _| client.load()).await;
+            let load = load.expect("the client is there");
+            assert!(load.is_resumed, "round {round}: {load:?}");
+        }
     }
 }
 

@@ -2,32 +2,36 @@
 
 use chalkboard_shared::DecodeError;
 
-use super::{Client, Held, waiting};
+use super::{Client, ClientOptions, Held, waiting};
 use crate::journal::{self, JournalChange, KeptBoard};
 use crate::outbox::Outbox;
 
 impl Client {
-    /// Takes over from an earlier run with the same key, by its head and its ops in any order as
+    /// Takes over from an earlier run with the same key, by its head and its ops, in the order of their numbers, as
     /// [`Client::take_journal`] gave them: to be called before anything else. Ops that are damaged are left out.
     ///
     /// # Errors
     /// A damaged or newer head: begin with a new key, and leave what is stored to a program that can read it.
-    pub fn restore(
-        &mut self,
-        head: &[u8],
-        ops: impl IntoIterator<Item = Vec<u8>>,
-    ) -> Result<(), DecodeError> {
+    pub fn restore(&mut self, head: &[u8], ops: Vec<Vec<u8>>) -> Result<(), DecodeError> {
         let (actor, first) = journal::decode_head(head)?;
-        let ops = ops
-            .into_iter()
-            .filter_map(|op| journal::decode_op(actor, &op).ok());
-        let mut ops: Vec<_> = ops.collect();
-        chalkboard_shared::order::sort_by_key(&mut ops, |(counter, _)| *counter);
         self.actor = actor;
         self.is_restored = true;
-        self.outbox = Outbox::restored(actor, first, ops);
+        // Nobody knows what an earlier run has left, or how it stood with what that one was told.
+        self.told_saved = None;
+        self.outbox = Outbox::restored(actor, first);
+        for op in ops {
+            if let Ok((counter, kept)) = journal::decode_op(actor, &op) {
+                self.outbox.restore_op(actor, counter, kept);
+            }
+        }
         self.board.predict_anew(actor, waiting(&self.outbox));
         Ok(())
+    }
+
+    /// A client of the same board by the same link and name, with another key.
+    pub fn successor(&self, key: [u8; 16]) -> Self {
+        let options = self.options.clone();
+        Self::new(ClientOptions { key, ..options })
     }
 
     /// What has changed in the outbox since the last call, to be stored before anything is sent.

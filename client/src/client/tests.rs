@@ -904,3 +904,20 @@ fn a_new_style_is_everybodys_and_counts_as_saved_when_the_log_is() {
     assert_eq!(world.clients[1].saved_through(), 1);
     assert_converged(&world);
 }
+
+#[test]
+fn who_goes_on_is_told_how_safe_everything_is_even_if_all_is() {
+    let mut world = World::new(1);
+    let saved = Event::Saved(SaveState::Saved);
+    let old = &mut world.clients[0];
+    assert!(!events(old).contains(&saved), "nobody has done anything");
+    draw(old, 0, 0);
+    assert!(!events(old).contains(&saved), "it is only here");
+    world.settle();
+    let old = &mut world.clients[0];
+    assert!(events(old).contains(&saved));
+    let head = old.take_journal().expect("never taken").head;
+    let mut new = old.successor([9; 16]);
+    new.restore(&head, Vec::new()).expect("its own head");
+    assert_eq!(events(&mut new), [saved]);
+}

@@ -47,40 +47,40 @@ impl Journaled {
 }
 
 impl Outbox {
-    /// The outbox of an earlier run, by its journal: the number of its first op, and ops in the order of their numbers.
-    /// Where one is missing, what was built on it will be refused, and the others are as good as ever.
-    pub(crate) fn restored(
-        actor: ActorId,
-        first: u32,
-        ops: impl IntoIterator<Item = (u32, KeptOp)>,
-    ) -> Self {
+    /// The outbox of an earlier run, by its journal: the number of its first op.
+    pub(crate) fn restored(actor: ActorId, first: u32) -> Self {
         let mut outbox = Self::new();
         outbox.first = first;
         outbox.answered = first - 1;
         outbox.sent = first - 1;
-        for (counter, kept) in ops {
-            let next = outbox.next_counter();
-            if counter < next || counter - next > OPS_MAX as u32 || outbox.is_full() {
-                continue;
-            }
-            outbox.fill(actor, counter);
-            outbox.points += point_count(&kept.op);
-            outbox.entries.push_back(Entry {
-                op: kept.op,
-                ink_end: kept.ink_end,
-                echoed: false,
-                rejected: kept.is_rejected,
-                position: Position(0),
-            });
-        }
-        // The room may have any of them.
-        outbox.ever_sent = outbox.next_counter() - 1;
+        outbox.ever_sent = first - 1;
         outbox.journaled = Journaled {
-            through: outbox.ever_sent,
+            through: first - 1,
             head: Some((actor, first)),
             skip: SKIPPED,
         };
         outbox
+    }
+
+    /// An op of an earlier run, in the order of their numbers. Where one is missing, what was built on it will be refused,
+    /// and the others are as good as ever.
+    pub(crate) fn restore_op(&mut self, actor: ActorId, counter: u32, kept: KeptOp) {
+        let next = self.next_counter();
+        if counter < next || counter - next > OPS_MAX as u32 || self.is_full() {
+            return;
+        }
+        self.fill(actor, counter);
+        self.points += point_count(&kept.op);
+        self.entries.push_back(Entry {
+            op: kept.op,
+            ink_end: kept.ink_end,
+            echoed: false,
+            rejected: kept.is_rejected,
+            position: Position(0),
+        });
+        // The room may have it.
+        self.ever_sent = counter;
+        self.journaled.through = counter;
     }
 
     /// Leaves out the numbers that an earlier run may have used.

@@ -10,6 +10,7 @@ use chromiumoxide::cdp::browser_protocol::log::{EventEntryAdded, LogEntryLevel};
 use chromiumoxide::cdp::browser_protocol::page::{
     AddScriptToEvaluateOnNewDocumentParams, CaptureScreenshotFormat, NavigateParams, ReloadParams,
 };
+use chromiumoxide::cdp::browser_protocol::target::CloseTargetParams;
 use chromiumoxide::cdp::js_protocol::runtime::{EvaluateParams, EventExceptionThrown};
 use chromiumoxide::page::ScreenshotParams;
 use data_encoding::BASE64;
@@ -205,6 +206,17 @@ impl Page {
         within("a page to close", self.page.close())
             .await
             .expect("the browser closes a page");
+    }
+
+    /// Takes it away without asking whether anything would be lost, as a crash or a closed laptop does.
+    ///
+    /// # Panics
+    /// When the browser can't.
+    pub async fn kill(self) {
+        let target = CloseTargetParams::new(self.page.target_id().clone());
+        within("a page to end", self.page.execute(target))
+            .await
+            .expect("the browser ends a page");
     }
 
     /// Everything that went wrong on the page, as its console shows it: exceptions, failed requests, forbidden things.

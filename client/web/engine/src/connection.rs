@@ -116,6 +116,11 @@ impl Connection {
         }
     }
 
+    /// Connects anew, as somebody else: the server gets to know who by the hello.
+    pub(crate) fn renew(&mut self) {
+        self.connect();
+    }
+
     fn retry(&mut self, now_ms: f64) {
         if let State::Online { since_ms, .. } = self.state
             && now_ms - since_ms >= PROVEN_MS

@@ -4,12 +4,12 @@
 //! After each of these [`Engine::settle`] passes on what came of it, frames to the server first.
 
 use bytes::Bytes;
-use chalkboard_client::bridge::{Command, Notice, Person, PointerShape};
+use chalkboard_client::bridge::{Command, Notice, Person, PointerShape, SaveState};
 use chalkboard_client::editor::{Editor, Surface};
 use chalkboard_client::past::Wanted;
 use chalkboard_client::{Client, ClientOptions, Event};
 use chalkboard_shared::presence::{Pace, PresenceStage};
-use chalkboard_shared::{ActorId, DisconnectReason, Rights};
+use chalkboard_shared::{ActorId, DisconnectReason, Position, Rights};
 use js_sys::Uint8Array;
 use wasm_bindgen::JsCast;
 use wasm_bindgen::prelude::Closure;
@@ -22,7 +22,8 @@ use crate::link::{LinkEnd, LinkEvent};
 use crate::looking_back::LookingBack;
 use crate::probe::Watch;
 use crate::renderer::{Renderer, Scene};
-use crate::worker::{notify, with_engine};
+use crate::store::{Kept, Store};
+use crate::worker::{Opening, notify, with_engine};
 
 /// Ink is drawn within its event's task unless a frame was drawn this recently, in milliseconds: mice report up to a
 /// thousand times a second, screens show a few hundred pictures.
@@ -32,6 +33,10 @@ const TICK_MS_MAX: f64 = 1000.0;
 const TICK_MS_MIN: f64 = 4.0;
 /// A room that ticks more slowly than this is busy, in microseconds: until then nobody notices.
 const TICK_US_CALM: u32 = 40_000;
+/// The board is kept at most this often, in milliseconds, while nobody has done anything for [`IDLE_MS`]: that takes some
+/// milliseconds on a large one.
+const KEEP_BOARD_MS: f64 = 10_000.0;
+const IDLE_MS: f64 = 1500.0;
 
 /// A board that is open, or on its way to be.
 pub(crate) struct Engine {
@@ -54,18 +59,33 @@ pub(crate) struct Engine {
     told_shape: Option<PointerShape>,
     told_zoom: f32,
     told_busy: Option<Pace>,
+    /// `None` where the browser keeps nothing.
+    store: Option<Store>,
+    /// When something was last asked of this engine, when it last kept the board, and at what position.
+    busy_ms: f64,
+    kept_board_ms: f64,
+    kept_board: Position,
+    /// It was looked whether another window has left something.
+    has_looked: bool,
+    /// This window has done something that can be undone.
+    can_undo: bool,
 }
 
 impl Engine {
-    /// Opens a board on a canvas. `None` where that can't work, which the page is told.
+    /// Opens a board on a canvas, with what the browser has kept of it. `None` where that can't work, which the page is
+    /// told.
     pub(crate) fn open(
         canvas: OffscreenCanvas,
-        board: &str,
-        secret: &str,
-        name: String,
-        color: u32,
-        websocket_only: bool,
+        opening: &Opening,
+        store: Option<(Store, Kept)>,
     ) -> Option<Self> {
+        let Opening {
+            board,
+            secret,
+            name,
+            color,
+            websocket_only,
+        } = opening;
         let refuse = |text: String| {
             notify(&Notice::Connection(
                 chalkboard_client::bridge::ConnectionState::Closed(text),
@@ -76,7 +96,17 @@ impl Engine {
         let (Ok(board_id), Ok(secret)) = (board.parse(), secret.parse()) else {
             return refuse(DisconnectReason::NoAccess.to_string());
         };
-        let Some(key) = random_bytes() else {
+        let is_kept = store.is_some();
+        let (store, kept) = match store {
+            Some((store, kept)) => (Some(store), kept),
+            None => (None, Kept::default()),
+        };
+        let key = if is_kept {
+            Some(kept.key)
+        } else {
+            random_bytes()
+        };
+        let Some(key) = key else {
             return refuse(
                 "this browser has no randomness to make a key of; use a current one".to_owned(),
             );
@@ -87,22 +117,35 @@ impl Engine {
                 "this browser cannot draw in the background; use a current one".to_owned(),
             );
         };
-        let client = Client::new(ClientOptions {
+        let mut client = Client::new(ClientOptions {
             board: board_id,
             secret,
             key,
-            name,
-            color,
+            name: name.clone(),
+            color: *color,
             is_stamping: false,
         });
-        Some(Self {
+        if let Some(head) = &kept.head
+            && client.restore(head, kept.ops).is_err()
+        {
+            return refuse(
+                "what this browser has kept of your drawing was made by a newer version; reload the page"
+                    .to_owned(),
+            );
+        }
+        if let Some(board) = &kept.board {
+            // A damaged one is of no loss: the room sends it anew.
+            let _ = client.restore_board(board);
+        }
+        notify(&Notice::Kept(is_kept));
+        let mut engine = Self {
             client,
-            connection: Connection::open(board.to_owned(), websocket_only),
+            connection: Connection::open(board.clone(), *websocket_only),
             renderer,
             editor,
             watch: Watch::default(),
             past: LookingBack::new(board, secret_text),
-            color,
+            color: *color,
             cursors_shown: true,
             visible: true,
             frame_wanted: true,
@@ -120,7 +163,101 @@ impl Engine {
             told_shape: None,
             told_zoom: 0.0,
             told_busy: None,
-        })
+            store,
+            busy_ms: now_ms(),
+            kept_board_ms: f64::NEG_INFINITY,
+            kept_board: Position(0),
+            has_looked: false,
+            can_undo: false,
+        };
+        engine.kept_board = engine.client.position();
+        Some(engine)
+    }
+
+    /// A change of the outbox was stored, or could not be.
+    pub(crate) fn on_kept(&mut self, is_kept: bool) {
+        match &mut self.store {
+            Some(store) if is_kept => store.done(),
+            _ => self.keep_nothing(),
+        }
+        self.settle();
+    }
+
+    fn keep_nothing(&mut self) {
+        if self.store.take().is_some() {
+            notify(&Notice::Kept(false));
+        }
+    }
+
+    /// Once all is well here, and before anybody begins to draw, looks for windows that have gone and have left something.
+    fn look_for_left(&mut self) {
+        let is_time = !self.has_looked
+            && self.client.is_loaded()
+            && self.client.save_state() == SaveState::Saved;
+        if let Some(store) = &self.store
+            && is_time
+        {
+            self.has_looked = true;
+            let left = Store::open(store.place(), true);
+            spawn_local(async move {
+                if let Some((store, kept)) = left.await {
+                    with_engine(|engine| engine.take_over(store, kept));
+                }
+            });
+        }
+    }
+
+    /// Goes on as a window that has gone, with what it has left; what is on the screen stays. Where something was drawn
+    /// meanwhile, the next window may have it.
+    fn take_over(&mut self, store: Store, kept: Kept) {
+        let is_idle = self.client.save_state() == SaveState::Saved
+            && !self.can_undo
+            && !self.editor.is_active();
+        let Some(head) = kept.head.filter(|_| is_idle) else {
+            return;
+        };
+        let mut client = self.client.successor(kept.key);
+        if client.restore(&head, kept.ops).is_err() {
+            return;
+        }
+        if let Some(board) = self.client.board_to_keep() {
+            let _ = client.restore_board(&board);
+        }
+        client.set_view(self.editor.viewport().visible());
+        self.client = client;
+        self.store = Some(store);
+        self.has_looked = false;
+        self.connection.renew();
+        self.frame_wanted = true;
+        self.settle();
+    }
+
+    /// Stores what the journal lacks, and now and then the board.
+    fn keep(&mut self, now_ms: f64) {
+        let Some(store) = &mut self.store else {
+            return;
+        };
+        if store.is_ready()
+            && let Some(change) = self.client.take_journal()
+        {
+            store.keep(&change);
+        }
+        // A page that goes out of sight may not come back.
+        let (interval_ms, idle_ms) = if self.visible {
+            (KEEP_BOARD_MS, IDLE_MS)
+        } else {
+            (IDLE_MS, 0.0)
+        };
+        let is_due = now_ms - self.kept_board_ms >= interval_ms
+            && now_ms - self.busy_ms >= idle_ms
+            && !self.editor.is_active();
+        let position = self.client.position();
+        if is_due && self.kept_board != position && self.client.is_loaded() {
+            (self.kept_board_ms, self.kept_board) = (now_ms, position);
+            if let Some(board) = self.client.board_to_keep() {
+                store.keep_board(&board);
+            }
+        }
     }
 
     /// Does what the page asks.
@@ -133,6 +270,7 @@ impl Engine {
             self.frame_wanted = true;
             return self.settle();
         }
+        self.busy_ms = now;
         let (client, editor) = (&mut self.client, &mut self.editor);
         match command {
             Command::Resize {
@@ -141,6 +279,10 @@ impl Engine {
                 scale,
             } => {
                 editor.resize(client, width, height, scale);
+                if !self.client.board().is_empty() {
+                    // What was kept shows before anything has come.
+                    self.show_something();
+                }
                 // A canvas that has changed its size is blank until something is drawn.
                 self.frame(now);
             }
@@ -229,6 +371,8 @@ impl Engine {
     fn settle(&mut self) {
         let now = now_ms();
         self.client.tick(now);
+        self.keep(now);
+        self.look_for_left();
         while let Some(transmit) = self.client.poll_transmit() {
             self.connection.send(transmit.reliable, &transmit.frame);
         }
@@ -280,6 +424,7 @@ impl Engine {
             }
             Event::Saved(state) => notify(&Notice::Saved(state)),
             Event::History { can_undo, can_redo } => {
+                self.can_undo = can_undo || can_redo;
                 notify(&Notice::History { can_undo, can_redo });
             }
             Event::Refused(reason) => notify(&Notice::Refused(reason.to_string())),

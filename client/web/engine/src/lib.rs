@@ -20,6 +20,8 @@ mod probe;
 #[cfg(target_arch = "wasm32")]
 mod renderer;
 #[cfg(target_arch = "wasm32")]
+mod store;
+#[cfg(target_arch = "wasm32")]
 mod worker;
 
 /// Called by the module's loader once the module is there.

@@ -132,6 +132,11 @@ fn state(engine: &mut Engine) -> Object {
         ("durable", (client.durable().0 as f64).into()),
         ("saved", saved.into()),
         ("loaded", client.is_loaded().into()),
+        ("resumed", client.load().is_resumed.into()),
+        (
+            "actor",
+            hex(client.actor().map_or(0, |actor| actor.0)).into(),
+        ),
         ("transport", transport),
         ("sessions", number(client.people().len())),
         ("cursors", number(client.cursors().len())),

@@ -9,11 +9,13 @@ use chalkboard_client::bridge::{self, BRIDGE_VERSION, Command, Notice};
 use js_sys::{Object, Uint8Array};
 use wasm_bindgen::prelude::Closure;
 use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::spawn_local;
 use web_sys::{MessageEvent, OffscreenCanvas};
 
 use crate::browser::{get, post_bytes, scope};
 use crate::engine::Engine;
 use crate::probe;
+use crate::store::{self, Store};
 
 /// Commands held before the board is opened: some ten seconds of drawing. Gestures beyond it are dropped.
 const BACKLOG_MAX: usize = 1024;
@@ -23,6 +25,15 @@ struct Worker {
     canvas: Option<OffscreenCanvas>,
     backlog: Vec<Command>,
     engine: Option<Engine>,
+}
+
+/// What [`Command::Open`] asks for.
+pub(crate) struct Opening {
+    pub(crate) board: String,
+    pub(crate) secret: String,
+    pub(crate) name: String,
+    pub(crate) color: u32,
+    pub(crate) websocket_only: bool,
 }
 
 thread_local! {
@@ -68,6 +79,18 @@ fn receive(data: &JsValue) {
     }
 }
 
+/// Opens a board with what the browser has kept of it. Commands wait meanwhile.
+async fn open(canvas: OffscreenCanvas, opening: Opening) {
+    let place = store::place(&opening.board, &opening.secret);
+    let store = Store::open(place, false).await;
+    WORKER.with_borrow_mut(|worker| {
+        worker.engine = Engine::open(canvas, &opening, store);
+        for command in std::mem::take(&mut worker.backlog) {
+            worker.command(command);
+        }
+    });
+}
+
 impl Worker {
     fn canvas(&mut self, canvas: OffscreenCanvas) {
         self.canvas = Some(canvas);
@@ -91,12 +114,16 @@ impl Worker {
                     websocket_only,
                 },
                 Some(canvas),
-            ) => {
-                self.engine = Engine::open(canvas, &board, &secret, name, color, websocket_only);
-                for command in std::mem::take(&mut self.backlog) {
-                    self.command(command);
-                }
-            }
+            ) => spawn_local(open(
+                canvas,
+                Opening {
+                    board,
+                    secret,
+                    name,
+                    color,
+                    websocket_only,
+                },
+            )),
             (command, canvas) => {
                 self.canvas = canvas;
                 self.hold(command);

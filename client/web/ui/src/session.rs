@@ -28,6 +28,8 @@ pub(crate) struct Session {
     pub(crate) connection: RwSignal<ConnectionState>,
     /// How safe this person's changes are.
     pub(crate) saved: RwSignal<SaveState>,
+    /// The browser keeps what is not saved when the page is closed.
+    pub(crate) kept: RwSignal<bool>,
     /// The server is busy, and tells as often as this.
     pub(crate) busy: RwSignal<Option<Pace>>,
     /// Who is here; this person first.
@@ -58,6 +60,7 @@ impl Session {
         Self {
             connection: RwSignal::new(ConnectionState::Connecting),
             saved: RwSignal::new(SaveState::Saved),
+            kept: RwSignal::new(true),
             busy: RwSignal::new(None),
             people: RwSignal::new(Vec::new()),
             can_undo: RwSignal::new(false),
@@ -106,6 +109,10 @@ impl Session {
                     },
                 );
                 self.saved.set(state);
+            }
+            Notice::Kept(is_kept) => {
+                expose("kept", if is_kept { "yes" } else { "no" });
+                self.kept.set(is_kept);
             }
             Notice::Busy(pace) => self.busy.set(pace),
             Notice::People(people) => self.people.set(people),

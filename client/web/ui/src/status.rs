@@ -39,6 +39,9 @@ pub(crate) fn saved_state(session: Session) -> AnyView {
         SaveState::Saved => "Saved".to_owned(),
         SaveState::Sent { .. } => "Saving…".to_owned(),
         SaveState::Local { .. } if online.get() => "Sending…".to_owned(),
+        SaveState::Local { pending } if !session.kept.get() => {
+            [&pending.to_string(), " unsaved: keep this page open"].concat()
+        }
         SaveState::Local { pending: 1 } => "1 change only on this device".to_owned(),
         SaveState::Local { pending } => format!("{pending} changes only on this device"),
     });
