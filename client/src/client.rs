@@ -9,7 +9,7 @@ mod drawing;
 mod keeping;
 mod pace;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use chalkboard_shared::cursor::CursorState;
@@ -189,9 +189,9 @@ pub struct Client {
     coverage: Option<Coverage>,
     /// The strokes that the connection sends first are on their way; the counter is the last op that they hold.
     first_load: Option<u32>,
-    /// The tick of the last updates, and the strokes held that it has restyled.
+    /// The tick of the last updates, and the strokes held that it has restyled, some more than once.
     updates_tick: Option<Tick>,
-    thinned: BTreeSet<StrokeId>,
+    thinned: Vec<StrokeId>,
     /// Strokes of a new coverage are on their way.
     covering: bool,
     /// Those in view have come.
@@ -248,7 +248,7 @@ impl Client {
             coverage: None,
             first_load: None,
             updates_tick: None,
-            thinned: BTreeSet::new(),
+            thinned: Vec::new(),
             covering: false,
             is_shown: false,
             arriving: 0,
