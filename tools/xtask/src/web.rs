@@ -134,7 +134,8 @@ fn compiled_files(workspace: &Workspace, step: &Step) -> Result<Files> {
     Ok(files)
 }
 
-/// Everything in `assets/web/`, except hidden files and notes in Markdown; scripts without their comments.
+/// Everything in `assets/web/`, except hidden files and notes in Markdown; scripts and styles without
+/// their comments.
 fn static_files(folder: &Path) -> Result<Files> {
     let mut files = Files::new();
     for path in stamp::files_below(folder)? {
@@ -144,10 +145,10 @@ fn static_files(folder: &Path) -> Result<Files> {
             .with_context(|| format!("{} is not a UTF-8 name", path.display()))?;
         if path.extension().is_none_or(|ending| ending != "md") {
             let mut content = read(&path)?;
-            if bundle::ending(name) == "js" {
-                let script = String::from_utf8(content)
+            if matches!(bundle::ending(name), "js" | "css") {
+                let text = String::from_utf8(content)
                     .with_context(|| format!("{} is not UTF-8", path.display()))?;
-                content = slim::drop_notes(&script).into_bytes();
+                content = slim::drop_notes(&text).into_bytes();
             }
             files.insert(name.replace('\\', "/"), content);
         }

@@ -1,7 +1,7 @@
 //! Where in the sources a panic would have happened: for each place a path, a line and a column, in the module's data.
 //!
 //! Nobody who opens the page reads paths, and those of libraries tell of the machine that has built it. So they go, and
-//! the columns with them; lines stay, for whoever has the sources. Neighbour: [`super::slim`].
+//! lines and columns, which say nothing without them: what panics tell is their message. Neighbour: [`super::slim`].
 
 use walrus::ir::Value;
 use walrus::{ConstExpr, DataKind, Module};
@@ -20,7 +20,7 @@ const UNKNOWN: u8 = b'?';
 /// Bytes of the module's memory, from an address on.
 type Segment = (usize, Vec<u8>);
 
-/// Blanks the paths and columns of all locations; how many there were.
+/// Blanks all locations; how many there were.
 pub(super) fn blank(wasm: &mut Module) -> usize {
     let address = |kind: &DataKind| match kind {
         DataKind::Active {
@@ -74,7 +74,7 @@ fn blank_in(segments: &mut [Segment]) -> usize {
         let location = &mut segments[*segment].1[*at..at + LOCATION_BYTES];
         location[..4].copy_from_slice(&unknown.to_le_bytes());
         location[4..8].copy_from_slice(&1_u32.to_le_bytes());
-        location[12..].fill(0);
+        location[8..].fill(0);
     }
     let (segment, at) = unknown_place;
     segments[segment].1[at] = UNKNOWN;
@@ -122,10 +122,10 @@ mod tests {
     }
 
     #[test]
-    fn only_paths_and_columns_go() {
+    fn only_locations_go() {
         let mut wasm = module(data([1045, 12, 7, 9]));
         assert_eq!(blank(&mut wasm), 1);
-        let mut blanked = data([1045, 1, 7, 0]);
+        let mut blanked = data([1045, 1, 0, 0]);
         blanked[23..35].fill(0);
         blanked[23] = UNKNOWN;
         let left: Vec<_> = wasm.data.iter().map(|data| data.value.clone()).collect();

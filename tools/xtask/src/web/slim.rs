@@ -109,7 +109,7 @@ pub(super) fn drop_notes(script: &str) -> String {
     let mut kept = String::with_capacity(script.len());
     let mut is_note = false;
     for line in script.lines().map(str::trim) {
-        is_note |= line.starts_with("/**");
+        is_note |= line.starts_with("/*");
         if !is_note && !line.is_empty() && !line.starts_with("//") {
             kept.push_str(line);
             kept.push('\n');
