@@ -31,7 +31,7 @@ use chalkboard_shared::{
 use crate::board::{Board, PendingOp};
 use crate::bridge::{Person, SaveState};
 use crate::cursors::Cursors;
-use crate::history::{History, Step};
+use crate::history::{Change, History, Step};
 pub use crate::outbox::SavedOp;
 use crate::outbox::{Entry, Outbox, signed};
 use drawing::Live;
@@ -378,9 +378,10 @@ impl Client {
         self.answered_before = answered;
         self.outbox.sign(actor, answered);
         let name = |stroke| signed(stroke, actor, answered);
-        let gesture = self.gesture.iter_mut().flatten();
-        for change in self.history.changes_mut().chain(gesture) {
-            change.rename(name, answered);
+        let rename = &mut |change: &mut Change| change.rename(name, answered);
+        self.history.each(rename);
+        if let Some(gesture) = &mut self.gesture {
+            gesture.iter_mut().for_each(rename);
         }
         for live in &mut self.live {
             live.rename(name);

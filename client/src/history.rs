@@ -105,15 +105,16 @@ impl Change {
         }
     }
 
-    fn is_last(&self, board: &Board, me: ActorId) -> bool {
+    /// Nobody else has written it since, as far as is known. Whether it was the very op that is to be taken back is for
+    /// the room to say: what is held from outside of what is covered may be out of date.
+    fn is_own(&self, board: &Board, me: ActorId) -> bool {
         #[cfg(feature = "sabotage")]
         if is(Fault::GreedyUndo) {
             return true;
         }
-        let (actor, counter) = (me, self.by);
         board
             .look_up(self.stroke)
-            .is_none_or(|stroke| self.given.writer(stroke) == OpId { actor, counter })
+            .is_none_or(|stroke| self.given.writer(stroke).actor == me)
     }
 }
 
@@ -163,7 +164,7 @@ impl History {
                 return Step::new();
             };
             self.strokes -= step.len();
-            step.retain(|change| change.is_last(board, me));
+            step.retain(|change| change.is_own(board, me));
             if !step.is_empty() {
                 for change in &mut step {
                     change.given = change.given.inverse();
@@ -177,12 +178,12 @@ impl History {
     pub(crate) fn turned(&mut self, is_redo: bool, mut step: Step) {
         let before = |change: &Change| change.writing(change.again);
         sort_by_key(&mut step, before);
-        for change in self.changes_mut() {
+        self.each(&mut |change| {
             let writing = change.writing(change.by);
             if let Ok(at) = step.binary_search_by_key(&writing, before) {
                 change.by = step[at].by;
             }
-        }
+        });
         self.strokes += step.len();
         let to = if is_redo {
             &mut self.undo
@@ -208,8 +209,12 @@ impl History {
     }
 
     /// Everything that is kept.
-    pub(crate) fn changes_mut(&mut self) -> impl Iterator<Item = &mut Change> {
-        self.undo.iter_mut().chain(&mut self.redo).flatten()
+    pub(crate) fn each(&mut self, visit: &mut dyn FnMut(&mut Change)) {
+        for steps in [&mut self.undo, &mut self.redo] {
+            for step in steps.iter_mut() {
+                step.iter_mut().for_each(&mut *visit);
+            }
+        }
     }
 }
 

@@ -142,16 +142,22 @@ impl Op {
 
     /// The strokes that an op of this id changes.
     pub fn strokes(&self, id: &OpId) -> impl Iterator<Item = StrokeId> {
-        let (one, many, taken): (Option<StrokeId>, &[StrokeId], &[Taken]) = match self {
-            Self::Begin { .. } => (Some(StrokeId(*id)), &[], &[]),
-            Self::Extend { stroke, .. } | Self::Finish { stroke } => (Some(*stroke), &[], &[]),
+        let count = match self {
+            Self::Begin { .. } | Self::Extend { .. } | Self::Finish { .. } => 1,
             Self::Erase { strokes } | Self::Restore { strokes } | Self::Restyle { strokes, .. } => {
-                (None, strokes, &[])
+                strokes.len()
             }
-            Self::TakeBack { taken, .. } => (None, &[], taken),
+            Self::TakeBack { taken, .. } => taken.len(),
         };
-        let taken = taken.iter().map(|taken| taken.stroke);
-        one.into_iter().chain(many.iter().copied()).chain(taken)
+        // One closure, because chains of iterators are much code wherever they are used.
+        (0..count).map(move |at| match self {
+            Self::Begin { .. } => StrokeId(*id),
+            Self::Extend { stroke, .. } | Self::Finish { stroke } => *stroke,
+            Self::Erase { strokes } | Self::Restore { strokes } | Self::Restyle { strokes, .. } => {
+                strokes[at]
+            }
+            Self::TakeBack { taken, .. } => taken[at].stroke,
+        })
     }
 
     /// Writes the op as made by `id`, to which stroke names are relative. What is taken back must be earlier.
