@@ -83,7 +83,7 @@ impl Mirror {
         {
             let Held { stroke, .. } = entry.remove();
             self.digest.replace(stroke.digest(), 0);
-            self.wet.remove(&stroke.z);
+            forget_wet(&mut self.wet, id, stroke.z);
         }
     }
 
@@ -97,7 +97,7 @@ impl Mirror {
 
     fn note_wet(&mut self, id: StrokeId, z: Position, is_finished: bool) {
         if is_finished {
-            self.wet.remove(&z);
+            forget_wet(&mut self.wet, id, z);
         } else {
             self.wet.insert(z, id);
         }
@@ -137,7 +137,7 @@ impl Mirror {
     pub(crate) fn replace(&mut self, id: StrokeId, stroke: Option<Stroke>) {
         if let Some(held) = self.strokes.remove(&id) {
             self.digest.replace(held.stroke.digest(), 0);
-            self.wet.remove(&held.stroke.z);
+            forget_wet(&mut self.wet, id, held.stroke.z);
         }
         if let Some(stroke) = stroke {
             self.digest.replace(0, stroke.digest());
@@ -180,7 +180,7 @@ impl Mirror {
         }
         let Held { stroke, .. } = entry.remove();
         self.digest.replace(stroke.digest(), 0);
-        self.wet.remove(&stroke.z);
+        forget_wet(&mut self.wet, id, stroke.z);
         Some(stroke)
     }
 
@@ -197,10 +197,17 @@ impl Mirror {
             .extract_if(|_, held| is_out(held))
             .map(|(_, held)| {
                 digest.replace(held.stroke.digest(), 0);
-                wet.remove(&held.stroke.z);
+                forget_wet(wet, held.stroke.id, held.stroke.z);
                 held.stroke
             })
             .collect()
+    }
+}
+
+/// A stroke does not grow any more. After a crash another may have the drawing order of one that was lost.
+fn forget_wet(wet: &mut HashMap<Position, StrokeId>, id: StrokeId, z: Position) {
+    if wet.get(&z) == Some(&id) {
+        wet.remove(&z);
     }
 }
 

@@ -108,3 +108,11 @@ fn a_hello_on_a_link_given_up_does_not_send_its_client_away() {
     assert!(outcome.is_ok(), "{outcome:?}");
     assert!(lines.iter().any(|line| line.contains("too late")));
 }
+
+#[test]
+fn a_stroke_grows_on_where_one_that_was_lost_had_its_drawing_order() {
+    // Once the lost one was dropped, what the other gained came to nothing.
+    for seed in [319_004, 324_299, 328_403, 336_827] {
+        simulate(seed).unwrap_or_else(|failure| panic!("{failure}"));
+    }
+}
