@@ -12,6 +12,7 @@ use chromiumoxide::cdp::browser_protocol::page::{
 };
 use chromiumoxide::cdp::browser_protocol::target::CloseTargetParams;
 use chromiumoxide::cdp::js_protocol::runtime::{EvaluateParams, EventExceptionThrown};
+use chromiumoxide::error::CdpError;
 use chromiumoxide::page::ScreenshotParams;
 use data_encoding::BASE64;
 use futures::StreamExt as _;
@@ -245,8 +246,9 @@ impl Page {
                 }
                 answer.result.result.value.clone().unwrap_or_default()
             }
-            // The page was just replaced by another: whoever asks asks again.
-            Err(chromiumoxide::error::CdpError::Chrome(_)) => Value::Null,
+            // The page was just replaced by another, which may also leave a question without an answer: whoever asks
+            // asks again.
+            Err(CdpError::Chrome(_) | CdpError::Timeout) => Value::Null,
             Err(error) => panic!("{expression}: {error}"),
         }
     }

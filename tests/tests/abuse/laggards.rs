@@ -16,7 +16,7 @@ use chalkboard_tests::waiting::{wait_until, within};
 use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 
-use super::scene::{KINDS, Scene, begin, expect_alive, expect_ending, hello, next};
+use super::scene::{KINDS, Scene, begin, expect_alive, expect_close, expect_ending, hello, next};
 
 /// Somebody draws wild ink, which packs badly: 16 x 1.7 KB a message, 6 MB altogether. That is more than a reader who does
 /// not read can have in its own window, on the way, and in the server's queue.
@@ -142,7 +142,7 @@ async fn who_acknowledges_nothing_is_let_go_and_delays_nobody() {
     expect_alive(&mut link).await;
     path.is_deaf.store(true, Ordering::Relaxed);
     // Its own packets are lost, not those to it.
-    let reading = expect_ending(&mut link, DisconnectReason::TooSlow, "silence");
+    let reading = expect_close(&mut link, DisconnectReason::TooSlow, "silence");
     let others = async {
         draw_a_lot(&scene, 2).await;
         wait_until("the end of the session", async || {

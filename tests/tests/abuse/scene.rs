@@ -185,6 +185,27 @@ async fn ending(link: &mut Link) -> (Option<DisconnectReason>, u32, String) {
     }
 }
 
+/// The connection is closed for this reason, where nothing else than the close itself gets through. The library's own
+/// task may be the first to see that; then it takes the close for its own and the words are lost, but a close it is:
+/// without one the connection would time out.
+pub(super) async fn expect_close(link: &mut Link, expected: DisconnectReason, what: &str) {
+    loop {
+        match next(link).await {
+            Ok(_) => {}
+            Err(LinkError::Closed { code, reason }) => {
+                assert_eq!(
+                    (code, reason),
+                    (expected.code(), expected.to_string()),
+                    "{what}"
+                );
+                return;
+            }
+            Err(LinkError::Broken(words)) if words.ends_with(": closed") => return,
+            Err(error) => panic!("{what}: not closed: {error}"),
+        }
+    }
+}
+
 /// The link ends for this reason, told by code and in words.
 pub(super) async fn expect_ending(link: &mut Link, expected: DisconnectReason, what: &str) {
     let kind = link.kind();
