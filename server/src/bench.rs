@@ -1,6 +1,6 @@
 //! `serve --bench`: the server as load harnesses start it.
 //!
-//! Owns what the harness's environment means (PORT, SEED, DIR), the line it waits for, and the board of the standard
+//! Owns what the harness's environment means (PORT, SEED, CANVASES, DIR), the line it waits for, and the board of the standard
 //! load (`shared::workload`), which it puts into the store as records of the log, as if it had been drawn. From there on
 //! it is a server like any other: same tick, same encryption, same limits but the one that [`summary`] names.
 
@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use chalkboard_shared::limits::STROKES_PER_BOARD_MAX;
-use chalkboard_shared::workload::{BENCH_BOARD, BENCH_SECRET, begin};
+use chalkboard_shared::workload::{BENCH_BOARD, BENCH_SECRET, begin_on};
 use chalkboard_shared::{ActorId, Op, OpEntry, OpId, Position, StrokeId, Tick};
 use chalkboard_simulation::LogRecord;
 
@@ -25,6 +25,9 @@ const BOARDS_BURST: u32 = 16 * 1024;
 
 /// Who has drawn the strokes that are there before anybody comes.
 const ACTOR: ActorId = ActorId(1);
+
+/// Canvases that strokes may be spread over.
+const CANVASES_MAX: u32 = 4096;
 
 /// Strokes of one record: about 220 KB, as long a tick as a log has ever seen.
 const STROKES_PER_RECORD: u32 = 4096;
@@ -52,6 +55,7 @@ pub(crate) fn configure(
         config.quic_port = None;
     }
     let strokes = number(variable("SEED"), "SEED", STROKES_PER_BOARD_MAX as u32)?;
+    let canvases = number(variable("CANVASES"), "CANVASES", CANVASES_MAX)?;
     match variable("DIR") {
         Some(folder) => {
             config.data = folder.into();
@@ -62,6 +66,7 @@ pub(crate) fn configure(
     config.boards_burst = BOARDS_BURST;
     config.bench = Some(BenchFill {
         strokes: strokes.unwrap_or(0),
+        canvases: canvases.unwrap_or(1).max(1),
     });
     config.check()?;
     Ok(config)
@@ -87,9 +92,14 @@ pub(crate) fn summary(config: &Config, fill: BenchFill) -> String {
         config.data.display().to_string()
     };
     format!(
-        "bench: strokes={} storage={storage} shards={} room_threads={} tick_hz={} encryption=TLS1.3 \
+        "bench: strokes={} canvases={} storage={storage} shards={} room_threads={} tick_hz={} encryption=TLS1.3 \
          lifted=new_boards_of_one_address({} at once, as others 60)",
-        fill.strokes, config.shards, config.room_threads, config.tick_hz, config.boards_burst
+        fill.strokes,
+        fill.canvases,
+        config.shards,
+        config.room_threads,
+        config.tick_hz,
+        config.boards_burst
     )
 }
 
@@ -120,7 +130,7 @@ pub(crate) fn fill(log: &LogHandle, fill: BenchFill) -> Result<(), StorageError>
                 .iter()
                 .map(|&first| {
                     let count = STROKES_PER_RECORD.min(fill.strokes - first);
-                    scope.spawn(move || batch(first, count, created_ms))
+                    scope.spawn(move || batch(first, count, fill.canvases, created_ms))
                 })
                 .collect();
             making
@@ -151,7 +161,7 @@ fn append(log: &LogHandle, mut batch: LogBatch) -> Result<(), StorageError> {
 }
 
 /// Strokes from `first` on, each begun with all of its points and finished.
-fn batch(first: u32, count: u32, unix_ms: u64) -> LogBatch {
+fn batch(first: u32, count: u32, canvases: u32, unix_ms: u64) -> LogBatch {
     let entries: Vec<OpEntry> = (first..first + count)
         .flat_map(|stroke| {
             let counter = stroke * OPS_PER_STROKE + 1;
@@ -169,7 +179,10 @@ fn batch(first: u32, count: u32, unix_ms: u64) -> LogBatch {
                     counter,
                 }),
             };
-            [entry(counter, begin(stroke)), entry(counter + 1, finish)]
+            [
+                entry(counter, begin_on(stroke, canvases)),
+                entry(counter + 1, finish),
+            ]
         })
         .collect();
     let position = |counter: u32| Position(counter.into());
@@ -198,15 +211,24 @@ mod tests {
 
     #[test]
     fn the_environment_says_where_and_how_much() {
-        let given = environment(&[("PORT", "4000"), ("SEED", "50000"), ("DIR", "/some/disk")]);
+        let given = environment(&[
+            ("PORT", "4000"),
+            ("SEED", "50000"),
+            ("CANVASES", "20"),
+            ("DIR", "/some/disk"),
+        ]);
         let config = configure(Config::default(), &given).expect("a configuration");
         assert_eq!((config.port, config.quic_port), (4000, None));
-        assert_eq!(config.bench, Some(BenchFill { strokes: 50_000 }));
+        let asked = BenchFill {
+            strokes: 50_000,
+            canvases: 20,
+        };
+        assert_eq!(config.bench, Some(asked));
         assert!(!config.ephemeral);
         assert_eq!(config.data, std::path::Path::new("/some/disk"));
-        let text = summary(&config, BenchFill { strokes: 50_000 });
+        let text = summary(&config, asked);
         assert!(
-            text.contains("strokes=50000") && text.contains("lifted="),
+            text.contains("strokes=50000 canvases=20") && text.contains("lifted="),
             "{text}"
         );
     }
@@ -216,7 +238,13 @@ mod tests {
         for given in [environment(&[("DIR", "")]), environment(&[])] {
             let config = configure(Config::default(), &given).expect("a configuration");
             assert!(config.ephemeral);
-            assert_eq!(config.bench, Some(BenchFill { strokes: 0 }));
+            assert_eq!(
+                config.bench,
+                Some(BenchFill {
+                    strokes: 0,
+                    canvases: 1
+                })
+            );
         }
     }
 
@@ -234,8 +262,12 @@ mod tests {
         let log = LogWriter::start(Memory::new(), |_, _| {}, |_| {}).expect("a log");
         let handle = log.handle();
         let strokes = STROKES_PER_RECORD + 3;
-        fill(&handle, BenchFill { strokes }).expect("filled");
-        fill(&handle, BenchFill { strokes }).expect("a board that is there is left alone");
+        let asked = BenchFill {
+            strokes,
+            canvases: 1,
+        };
+        fill(&handle, asked).expect("filled");
+        fill(&handle, asked).expect("a board that is there is left alone");
         let stored = handle.load(BENCH_BOARD).expect("the board is there");
         assert_eq!(stored.end(), Position(u64::from(strokes * OPS_PER_STROKE)));
         let config = RoomConfig {

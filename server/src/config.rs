@@ -67,6 +67,8 @@ pub struct Config {
 pub struct BenchFill {
     /// Strokes, up to `shared::limits::STROKES_PER_BOARD_MAX`.
     pub strokes: u32,
+    /// Canvases that they are spread over, 1 to 4,096.
+    pub canvases: u32,
 }
 
 /// Certificate and key of the operator, as PEM files.

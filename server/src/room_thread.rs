@@ -1,8 +1,9 @@
 //! A room thread: steps many rooms, each when it has something to do and no more often than its [`pacing`] says.
 //!
 //! The thread sleeps until a room's bell rings ([`Wake`]) or a tick is due. An idle room's first input is acted on at
-//! once; after that its steps are a tick apart. What a room does in a step is [`hosted_room`]'s; a room that panics is
-//! closed and the others go on.
+//! once; after that its steps are a tick apart, or half of one where few are in it and one of them has sent something
+//! other than a cursor. What a room does in a step is [`hosted_room`]'s; a room that panics is closed and the others
+//! go on.
 
 mod arrivals;
 mod dispatch;
@@ -131,6 +132,8 @@ struct Scheduled {
     pacing: Pacing,
     /// When it is to be stepped; `None` until something comes in.
     due: Option<Instant>,
+    /// That is before its tick: it is stepped only if a message waits, and else at its tick.
+    is_early: bool,
     /// When the last step was due.
     stepped: Option<Instant>,
 }
@@ -216,6 +219,7 @@ impl Rooms {
                         room: *room,
                         pacing: Pacing::new(self.tick.as_micros() as u32),
                         due: None,
+                        is_early: false,
                         stepped: None,
                     },
                 );
@@ -244,14 +248,19 @@ impl Rooms {
         }
     }
 
-    /// Plans a step: now, but not before a tick after the last one.
+    /// Plans a step: now, but not before a tick after the last one, or a part of it where steps may be early.
     fn schedule(&mut self, board: BoardId, now: Instant) {
         if let Some(scheduled) = self.rooms.get_mut(&board)
             && scheduled.due.is_none()
         {
+            let tick = scheduled.pacing.tick();
+            let early = scheduled.pacing.early();
             let due = scheduled
                 .stepped
-                .map_or(now, |stepped| now.max(stepped + scheduled.pacing.tick()));
+                .map_or(now, |stepped| now.max(stepped + early.unwrap_or(tick)));
+            scheduled.is_early = scheduled
+                .stepped
+                .is_some_and(|stepped| due < stepped + tick);
             scheduled.due = Some(due);
             self.due.push(Reverse((due, board)));
         }
@@ -267,6 +276,14 @@ impl Rooms {
                 continue;
             };
             if scheduled.due != Some(due) {
+                continue;
+            }
+            if scheduled.is_early && !scheduled.room.has_messages() {
+                let tick = scheduled.pacing.tick();
+                let due = scheduled.stepped.map_or(now, |stepped| stepped + tick);
+                scheduled.is_early = false;
+                scheduled.due = Some(due);
+                self.due.push(Reverse((due, board)));
                 continue;
             }
             scheduled.due = None;

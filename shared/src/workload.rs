@@ -102,6 +102,28 @@ pub fn begin(i: u32) -> Op {
     }
 }
 
+/// The same on one of `canvases` canvases that lie side by side in a square, none of them fuller than a single one would
+/// be; strokes go around by their number, and the canvas that clients look at lies in the middle.
+pub fn begin_on(i: u32, canvases: u32) -> Op {
+    let canvases = canvases.max(1);
+    let side = canvases.isqrt() + u32::from(canvases.isqrt().pow(2) < canvases);
+    let canvas = i % canvases;
+    let off =
+        |line: u32, lines: u32| (line as i32 - (lines / 2) as i32) * CANVAS_PX * UNITS_PER_PIXEL;
+    let (dx, dy) = (
+        off(canvas % side, side),
+        off(canvas / side, canvases.div_ceil(side)),
+    );
+    let mut points = stroke_points(i);
+    for point in &mut points {
+        point.at = BoardPoint::new(point.at.x + dx, point.at.y + dy);
+    }
+    Op::Begin {
+        style: STYLE,
+        ink: InkRun::new(points),
+    }
+}
+
 /// The canvas as a view: what every client of the load looks at.
 pub fn canvas() -> BoardRect {
     let far = CANVAS_PX * UNITS_PER_PIXEL;
@@ -128,6 +150,22 @@ mod tests {
             let moved = path.windows(2).filter(|pair| pair[0] != pair[1]).count();
             assert!(moved > 150, "{i} moved {moved} times");
         }
+    }
+
+    #[test]
+    fn canvases_lie_around_the_one_that_is_looked_at() {
+        let corner_of = |i, canvases| {
+            let Op::Begin { ink, .. } = begin_on(i, canvases) else {
+                unreachable!("it begins a stroke")
+            };
+            let (moved, plain) = (ink.points()[0].at, stroke_points(i)[0].at);
+            let canvas = CANVAS_PX * UNITS_PER_PIXEL;
+            ((moved.x - plain.x) / canvas, (moved.y - plain.y) / canvas)
+        };
+        assert_eq!(corner_of(7, 1), (0, 0));
+        let all: std::collections::HashSet<_> = (0..20).map(|i| corner_of(i, 20)).collect();
+        assert_eq!(all.len(), 20);
+        assert!(all.contains(&(0, 0)) && all.contains(&(-2, -2)) && all.contains(&(2, 1)));
     }
 
     #[test]

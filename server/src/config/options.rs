@@ -152,9 +152,9 @@ pub(crate) struct Options {
     pub(crate) tick_hz: Option<u32>,
 
     /// Serve the standard load of the load clients: a board under a known link, filled beforehand, and a line READY on
-    /// standard output. The environment says PORT (TCP, and UDP from there on), SEED (strokes to fill the board with)
-    /// and DIR (folder to keep it in; empty: memory), and these count more than the options of that kind. Not for
-    /// people: whoever knows the project knows the link. [default: false]
+    /// standard output. The environment says PORT (TCP, and UDP from there on), SEED (strokes to fill the board with),
+    /// CANVASES (that these are spread over; 1) and DIR (folder to keep it in; empty: memory), and these count more than
+    /// the options of that kind. Not for people: whoever knows the project knows the link. [default: false]
     #[arg(
         long,
         env = "CHALKBOARD_BENCH",

@@ -26,6 +26,8 @@ pub(crate) const ADDRESS: &str = "Chalkboard is ready: ";
 pub(crate) struct ServerOptions {
     /// Strokes in the room `bench`.
     pub(crate) strokes: u32,
+    /// Canvases that they are spread over; 0 is one.
+    pub(crate) canvases: u32,
     /// Where it keeps boards; in memory if `None`.
     pub(crate) folder: Option<PathBuf>,
     /// Cores that it may use; all if empty.
@@ -94,6 +96,7 @@ impl OwnServer {
             .args(&options.arguments)
             .env("PORT", "0")
             .env("SEED", options.strokes.to_string())
+            .env("CANVASES", options.canvases.to_string())
             .env("DIR", options.folder.clone().unwrap_or_default())
             .stdin(Stdio::null())
             .stdout(Stdio::piped());

@@ -24,22 +24,28 @@ const KB: u64 = 1000;
 const MB: u64 = 1_000_000;
 
 pub(super) fn join(bench: &mut Bench) -> Result<Vec<Row>> {
-    join_of(bench, "join", 50_000, Some((100.0, 2.8e6, 100 * MB)))
+    let goal = Some((100.0, 2.8e6, 100 * MB));
+    join_of(bench, "join", 50_000, 1, goal)
 }
 
 pub(super) fn join_million(bench: &mut Bench) -> Result<Vec<Row>> {
-    join_of(bench, "join-million", 1_000_000, None)
+    // As full as a board of 50,000 and 20 times as large; and all of it where those lie.
+    let mut rows = join_of(bench, "join-million", 1_000_000, 20, None)?;
+    rows.extend(join_of(bench, "join-million", 1_000_000, 1, None)?);
+    Ok(rows)
 }
 
 fn join_of(
     bench: &Bench,
     name: &str,
     strokes: u32,
+    canvases: u32,
     goal: Option<(f64, f64, u64)>,
 ) -> Result<Vec<Row>> {
     let folder = tempfile::tempdir_in(&bench.options.disk)?;
     let mut options = bench.pinned();
     options.strokes = strokes;
+    options.canvases = canvases;
     options.folder = Some(folder.path().to_owned());
     let server = OwnServer::start(&options)?;
     let spec = Spec {
@@ -86,7 +92,10 @@ fn join_of(
         });
     }
     rows.push(Row {
-        figure: format!("join of {strokes} strokes: a screen of 1920 x 1080 px"),
+        figure: format!(
+            "join of {strokes} strokes on {canvases} canvas{}: a screen of 1920 x 1080 px",
+            if canvases == 1 { "" } else { "es" }
+        ),
         asked: "<= 30 ms".to_owned(),
         measured: format!(
             "{:.0} ms, {:.2} MB, {} strokes; with what is around it {:.0} ms, {:.2} MB; server {} MB",
