@@ -24,7 +24,7 @@ use run::{Lengths, Run};
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct FigureOptions {
     /// Which; all if none is named: cpu bytes latency largest adaptive ops join join-million sessions idle rooms
-    /// saved restart resume kills
+    /// saved restart pause resume kills
     names: Vec<String>,
     /// Seconds that each run is measured for
     #[arg(long, default_value_t = 10.0, value_name = "S")]
@@ -67,7 +67,7 @@ struct Bench {
 type Figure = fn(&mut Bench) -> Result<Vec<Row>>;
 
 /// All figures.
-const FIGURES: [(&str, Figure); 15] = [
+const FIGURES: [(&str, Figure); 16] = [
     ("cpu", room::cpu),
     ("bytes", room::bytes),
     ("latency", room::latency),
@@ -81,6 +81,7 @@ const FIGURES: [(&str, Figure); 15] = [
     ("rooms", large::rooms),
     ("saved", durable::saved),
     ("restart", durable::restart),
+    ("pause", durable::pause),
     ("resume", durable::resume),
     ("kills", durable::kills),
 ];

@@ -37,6 +37,12 @@ const ROOMS_P99_MS: f64 = 25.0;
 const STROKES: u32 = 25_000;
 const RESTARTS: u32 = 5;
 const RESTART_MS: f64 = 1000.0;
+/// People who draw while the server is started again, ops a second of each, and how long what is drawn may wait meanwhile.
+const PAUSE_PEOPLE: u32 = 20;
+const PAUSE_RATE: f64 = 20.0;
+const PAUSE_MS: f64 = 5000.0;
+/// When they have drawn for so long it ends, and they go on as long again.
+const PAUSE_AT: Duration = Duration::from_secs(3);
 /// People who are cut off, ops a second that they miss, and how soon each is to have caught up.
 const CUT_PEOPLE: u32 = 20;
 const CUT_RATE: f64 = 100.0;
@@ -311,6 +317,92 @@ pub(super) fn restart(bench: &mut Bench) -> Result<Vec<Row>> {
         command: bench.command("restart"),
         details: json!({"served_and_ready_ms": runs}),
     }])
+}
+
+pub(super) fn pause(bench: &mut Bench) -> Result<Vec<Row>> {
+    let folder = tempfile::tempdir_in(&bench.options.disk)?;
+    fill(bench, folder.path())?;
+    let arguments = bench.options.server.clone();
+    let (stopped, killed) = on_load(bench, async || {
+        let mut victim = Victim::new(folder.path().to_owned(), arguments);
+        victim.launch()?;
+        victim.ready().await?;
+        let ways = ways(&victim.site(), BENCH).await?;
+        let port = ways
+            .web_transport
+            .split(['/', ':'])
+            .find_map(|part| part.parse().ok());
+        victim.keep_quic_port(port.context("no port for QUIC in the address")?);
+        let mut clients = Vec::new();
+        for number in 0..PAUSE_PEOPLE {
+            let client = person(number, &ways, BENCH, middle_screen(), true)?;
+            ready(&client).await?;
+            clients.push(Arc::new(client));
+        }
+        let stopped = drawn_over(&mut victim, &clients, async |victim| victim.stop().await).await?;
+        let killed = drawn_over(&mut victim, &clients, async |victim| victim.kill().await).await?;
+        victim.kill().await?;
+        Ok((stopped, killed))
+    })?;
+    let row = |what: &str, told: &[f32]| {
+        let of = Percentiles::of(told);
+        Row {
+            figure: format!(
+                "how long a stroke waits to be saved while the server {what} and is started again, of {PAUSE_PEOPLE} \
+                 people who draw, {PAUSE_RATE} ops/s each, on a board of {} ops",
+                STROKES * OPS_PER_STROKE as u32
+            ),
+            asked: format!("a short pause (<= {PAUSE_MS} ms), nothing lost"),
+            measured: of.map_or_else(
+                || "nothing was saved".to_owned(),
+                |of| {
+                    format!(
+                        "at the most {:.0} ms, p50 {:.1} ms over all; all {} ops are saved",
+                        of.max,
+                        of.p50,
+                        told.len()
+                    )
+                },
+            ),
+            verdict: Verdict::of(of.is_some_and(|of| of.max <= PAUSE_MS)),
+            command: bench.command("pause"),
+            details: json!({"ms": of, "ops": told.len()}),
+        }
+    };
+    Ok(vec![row("stops", &stopped), row("is killed", &killed)])
+}
+
+/// Everybody draws; in the middle of that the server is ended and started again. How long each op took to be saved; that
+/// none is missing is [`draw`]'s to see.
+async fn drawn_over(
+    victim: &mut Victim,
+    clients: &[Arc<NativeClient>],
+    end_it: impl AsyncFnOnce(&mut Victim) -> Result<()>,
+) -> Result<Vec<f32>> {
+    let begin = TokioInstant::now();
+    let end = begin + 2 * PAUSE_AT;
+    let drawing: Vec<_> = (0..)
+        .zip(clients)
+        .map(|(number, client)| {
+            tokio::spawn(draw(
+                client.clone(),
+                number,
+                PAUSE_RATE,
+                begin,
+                Duration::ZERO,
+                end,
+            ))
+        })
+        .collect();
+    tokio::time::sleep_until(begin + PAUSE_AT).await;
+    end_it(victim).await?;
+    victim.launch()?;
+    victim.ready().await?;
+    let mut told = Vec::new();
+    for drawing in drawing {
+        told.extend(drawing.await??);
+    }
+    Ok(told)
 }
 
 pub(super) fn resume(bench: &mut Bench) -> Result<Vec<Row>> {

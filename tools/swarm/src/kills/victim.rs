@@ -131,6 +131,16 @@ impl Victim {
         Ok(kill_process(self.process()?, Signal::TERM)?)
     }
 
+    /// Asks it to stop and waits until it has.
+    pub(crate) async fn stop(&mut self) -> Result<()> {
+        self.ask_to_stop()?;
+        if let Some(mut child) = self.child.take() {
+            child.wait().await?;
+        }
+        self.output = None;
+        Ok(())
+    }
+
     /// Ends it at once, wherever it is. It may have ended by itself.
     pub(crate) async fn kill(&mut self) -> Result<()> {
         if let Some(mut child) = self.child.take() {
