@@ -4,6 +4,7 @@
 //! otherwise. A figure that is not reached says MISS; one that could not be shown says OPEN.
 
 mod durable;
+mod flood;
 mod large;
 mod room;
 mod row;
@@ -24,7 +25,7 @@ use run::{Lengths, Run};
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct FigureOptions {
     /// Which; all if none is named: cpu bytes latency largest adaptive ops join join-million sessions idle rooms
-    /// saved restart pause resume kills
+    /// flood saved restart pause resume kills
     names: Vec<String>,
     /// Seconds that each run is measured for
     #[arg(long, default_value_t = 10.0, value_name = "S")]
@@ -67,7 +68,7 @@ struct Bench {
 type Figure = fn(&mut Bench) -> Result<Vec<Row>>;
 
 /// All figures.
-const FIGURES: [(&str, Figure); 16] = [
+const FIGURES: [(&str, Figure); 17] = [
     ("cpu", room::cpu),
     ("bytes", room::bytes),
     ("latency", room::latency),
@@ -79,6 +80,7 @@ const FIGURES: [(&str, Figure); 16] = [
     ("sessions", large::sessions),
     ("idle", large::idle),
     ("rooms", large::rooms),
+    ("flood", flood::flood),
     ("saved", durable::saved),
     ("restart", durable::restart),
     ("pause", durable::pause),

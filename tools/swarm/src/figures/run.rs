@@ -37,10 +37,21 @@ pub(crate) struct Run {
 /// Runs a load against a fresh server.
 pub(crate) fn run(
     server: &ServerOptions,
-    mut spec: Spec,
+    spec: Spec,
     load_cores: &[usize],
     lengths: Lengths,
 ) -> Result<Run> {
+    Ok(run_beside(server, spec, load_cores, lengths, |_| ())?.0)
+}
+
+/// The same with something beside it, which is started with the server's port when all clients are in.
+pub(crate) fn run_beside<T>(
+    server: &ServerOptions,
+    mut spec: Spec,
+    load_cores: &[usize],
+    lengths: Lengths,
+    beside: impl FnOnce(u16) -> T,
+) -> Result<(Run, T)> {
     let server = OwnServer::start(server)?;
     spec.port = server.port();
     let mut load = LoadProcess::start(&spec, load_cores)?;
@@ -51,6 +62,7 @@ pub(crate) fn run(
         clients == spec.clients().count(),
         "only {clients} clients joined"
     );
+    let beside = beside(server.port());
     load.go()?;
     std::thread::sleep(lengths.warm_up);
     load.mark()?;
@@ -62,7 +74,7 @@ pub(crate) fn run(
     let seconds = began.elapsed().as_secs_f64();
     let cpu_s = server.cpu_s()? - cpu_s;
     let times = room_times(server.port())?.since(&times);
-    Ok(Run {
+    let run = Run {
         spec,
         report,
         seconds,
@@ -71,7 +83,8 @@ pub(crate) fn run(
         memory_bytes: server.memory_bytes()?,
         times,
         setup: server.setup.clone(),
-    })
+    };
+    Ok((run, beside))
 }
 
 impl Run {
