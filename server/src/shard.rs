@@ -2,8 +2,8 @@
 //!
 //! One loop ([`driver`]) drives all of its connections: the QUIC state machines, WebTransport on them, and what rooms have
 //! for their sessions. Sessions of different shards share nothing but the queues to the rooms. Whoever connects is a
-//! stranger until the handshake is done: how many may be under way, how long one may take and how much it may send are
-//! bounded ([`admission`], [`quic`]).
+//! stranger until the handshake is done: how many may be under way, how long one may take, how much it may send and
+//! how much of the shard's time all of them take are bounded ([`admission`], [`newcomers`], [`quic`]).
 
 mod admission;
 mod congestion;
@@ -11,6 +11,7 @@ mod connection;
 mod deadlines;
 mod driver;
 mod mailbox;
+mod newcomers;
 mod outgoing;
 mod quic;
 mod socket;

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Handshakes under way at once: 256 x 64 KiB of their streams' windows is 16 MiB.
+/// Handshakes under way at once, and those that wait for that: 256 x 64 KiB of their streams' windows is 16 MiB.
 const HANDSHAKES_MAX: usize = 256;
 /// Handshakes under way from which on newcomers must prove their address first (QUIC Retry).
 const HANDSHAKES_UNPROVEN_MAX: usize = HANDSHAKES_MAX / 4;
@@ -44,15 +44,15 @@ impl Admission {
         }
     }
 
-    /// Decides about a newcomer.
-    pub(super) fn judge(&self, address: IpAddr, is_proven: bool) -> Verdict {
+    /// Decides about a newcomer, when so many wait already.
+    pub(super) fn judge(&self, address: IpAddr, is_proven: bool, waiting: usize) -> Verdict {
+        let handshakes = self.handshakes + waiting;
         let of_address = self.addresses.get(&neighbourhood(address));
         let is_crowded = !address.is_loopback()
             && of_address.is_some_and(|&count| count >= CONNECTIONS_PER_ADDRESS_MAX);
-        if self.handshakes >= HANDSHAKES_UNPROVEN_MAX && !is_proven {
+        if handshakes >= HANDSHAKES_UNPROVEN_MAX && !is_proven {
             Verdict::Prove
-        } else if is_crowded || self.handshakes >= HANDSHAKES_MAX || self.load() >= CONNECTIONS_MAX
-        {
+        } else if is_crowded || handshakes >= HANDSHAKES_MAX || self.load() >= CONNECTIONS_MAX {
             Verdict::Refuse
         } else {
             Verdict::Accept
@@ -110,16 +110,17 @@ mod tests {
     fn under_load_addresses_are_proven_and_then_refused() {
         let mut admission = Admission::default();
         for _ in 0..HANDSHAKES_UNPROVEN_MAX {
-            assert_eq!(admission.judge(STRANGER, false), Verdict::Accept);
+            assert_eq!(admission.judge(STRANGER, false, 0), Verdict::Accept);
             admission.enter(STRANGER);
         }
-        assert_eq!(admission.judge(STRANGER, false), Verdict::Prove);
-        while admission.judge(STRANGER, true) == Verdict::Accept {
+        assert_eq!(admission.judge(STRANGER, false, 0), Verdict::Prove);
+        while admission.judge(STRANGER, true, 0) == Verdict::Accept {
             admission.enter(STRANGER);
         }
         assert_eq!(admission.handshakes, HANDSHAKES_MAX);
         admission.settle();
-        assert_eq!(admission.judge(STRANGER, true), Verdict::Accept);
+        assert_eq!(admission.judge(STRANGER, true, 0), Verdict::Accept);
+        assert_eq!(admission.judge(STRANGER, true, 1), Verdict::Refuse);
     }
 
     #[test]
@@ -130,10 +131,10 @@ mod tests {
             admission.enter(near(n as u16));
             admission.settle();
         }
-        assert_eq!(admission.judge(near(9), true), Verdict::Refuse);
-        assert_eq!(admission.judge(STRANGER, true), Verdict::Accept);
+        assert_eq!(admission.judge(near(9), true, 0), Verdict::Refuse);
+        assert_eq!(admission.judge(STRANGER, true, 0), Verdict::Accept);
         admission.leave(near(3));
-        assert_eq!(admission.judge(near(9), true), Verdict::Accept);
+        assert_eq!(admission.judge(near(9), true, 0), Verdict::Accept);
         while admission.load() > 0 {
             admission.leave(near(0));
         }

@@ -15,6 +15,7 @@ use super::admission::{Admission, Verdict};
 use super::connection::{Connection, Context, Letter, Stage};
 use super::deadlines::{Armed, Deadlines};
 use super::mailbox::{ConnectionKey, Delivery, Mailbox};
+use super::newcomers::{Newcomers, Next};
 use super::socket::{Packet, Socket};
 
 pub(super) const SOCKET: Token = Token(0);
@@ -44,6 +45,8 @@ struct Slot {
     is_taken: bool,
     /// It is among those that are looked at in this pass.
     is_touched: bool,
+    /// It is still about its handshake.
+    is_new: bool,
     /// What its room has for it in this pass.
     letters: Vec<Letter>,
     armed: Armed,
@@ -57,6 +60,7 @@ pub(super) struct Driver {
     mailbox: Mailbox,
     context: Context,
     admission: Admission,
+    newcomers: Newcomers<Incoming>,
     connections: Vec<Option<Box<Connection>>>,
     /// What can be said of those places without looking at the connection, which is large and rarely in the cache.
     slots: Vec<Slot>,
@@ -101,6 +105,7 @@ impl Driver {
             mailbox,
             context,
             admission,
+            newcomers: Newcomers::new(Instant::now()),
             connections: Vec::new(),
             slots: Vec::new(),
             generations: 0,
@@ -149,6 +154,7 @@ impl Driver {
             let now = Instant::now();
             let deadline = *stop.get_or_insert_with(|| {
                 // New ones are refused from here on; those that are there have been told by their rooms.
+                self.turn_away();
                 self.endpoint.set_server_config(None);
                 now + STOP_WAIT
             });
@@ -174,7 +180,7 @@ impl Driver {
             return Some(Duration::ZERO);
         }
         let retry = (!self.stalled.is_empty()).then(|| now + STALL_RETRY);
-        let next = [self.deadlines.next(), stop, retry];
+        let next = [self.deadlines.next(), self.newcomers.due(), stop, retry];
         let next = next.into_iter().flatten().min()?;
         Some(next.saturating_duration_since(now))
     }
@@ -204,6 +210,7 @@ impl Driver {
         }
         self.take_answers(now);
         self.take_deliveries();
+        self.let_in(now);
         while let Some(slot) = self.deadlines.pop(now) {
             self.slots[slot as usize].armed.came_up();
             self.touch(slot);
@@ -286,18 +293,25 @@ impl Driver {
     fn hand_over(&mut self, handle: ConnectionHandle, event: ConnectionEvent) {
         let slot = handle.0 as u32;
         if let Some(connection) = self.connections[handle.0].as_deref_mut() {
+            let begun = self.slots[handle.0].is_new.then(Instant::now);
             connection.quic.handle_event(event);
+            if let Some(begun) = begun {
+                self.newcomers.charge(begun.elapsed());
+            }
             self.touch(slot);
         }
     }
 
-    /// Decides about a newcomer, and begins the handshake.
+    /// Decides about a newcomer, who then waits until it is their turn.
     fn meet(&mut self, incoming: Incoming, now: Instant) {
         let counters = &self.context.reception.counters;
         let address = incoming.remote_address().ip();
         let is_proven = incoming.remote_address_validated() || !incoming.may_retry();
         self.buffer.clear();
-        let answer = match self.admission.judge(address, is_proven) {
+        let answer = match self
+            .admission
+            .judge(address, is_proven, self.newcomers.len())
+        {
             Verdict::Prove => {
                 counters.quic_retries.increment();
                 // Only an address that was proven can't be asked to be.
@@ -307,19 +321,53 @@ impl Driver {
                 counters.quic_refusals.increment();
                 Some(self.endpoint.refuse(incoming, &mut self.buffer))
             }
-            Verdict::Accept => match self.endpoint.accept(incoming, now, &mut self.buffer, None) {
-                Ok((handle, quic)) => {
-                    self.admission.enter(address);
-                    self.settle_in(handle, quic, now);
-                    None
-                }
-                Err(error) => {
-                    counters.quic_refusals.increment();
-                    error.response
-                }
-            },
+            Verdict::Accept => {
+                self.newcomers.push(incoming, now);
+                None
+            }
         };
         if let Some(transmit) = answer {
+            self.is_send_blocked |= !self.socket.send(&transmit, &self.buffer);
+        }
+    }
+
+    /// Begins the handshakes that there is time for.
+    fn let_in(&mut self, now: Instant) {
+        let mut begun = now;
+        while let Some(next) = self.newcomers.next(begun) {
+            match next {
+                Next::Begin(incoming) => self.begin(incoming, now),
+                Next::Late(incoming) => self.endpoint.ignore(incoming),
+            }
+            let ended = Instant::now();
+            self.newcomers.charge(ended - begun);
+            begun = ended;
+        }
+    }
+
+    fn begin(&mut self, incoming: Incoming, now: Instant) {
+        let address = incoming.remote_address().ip();
+        self.buffer.clear();
+        match self.endpoint.accept(incoming, now, &mut self.buffer, None) {
+            Ok((handle, quic)) => {
+                self.admission.enter(address);
+                self.settle_in(handle, quic, now);
+            }
+            Err(error) => {
+                let counters = &self.context.reception.counters;
+                counters.quic_refusals.increment();
+                if let Some(transmit) = error.response {
+                    self.is_send_blocked |= !self.socket.send(&transmit, &self.buffer);
+                }
+            }
+        }
+    }
+
+    /// Refuses all who wait.
+    fn turn_away(&mut self) {
+        for incoming in self.newcomers.take_all() {
+            self.buffer.clear();
+            let transmit = self.endpoint.refuse(incoming, &mut self.buffer);
             self.is_send_blocked |= !self.socket.send(&transmit, &self.buffer);
         }
     }
@@ -338,6 +386,7 @@ impl Driver {
         self.slots[handle.0] = Slot {
             generation: key.generation,
             is_taken: true,
+            is_new: true,
             ..Slot::default()
         };
         self.touch(key.slot);
@@ -411,6 +460,7 @@ impl Driver {
             return;
         };
         let handle = ConnectionHandle(slot as usize);
+        let begun = place.is_new.then(Instant::now);
         let before = connection.stage();
         for letter in place.letters.drain(..) {
             connection.post(letter, &self.context, now);
@@ -425,6 +475,7 @@ impl Driver {
         }
         let after = connection.stage();
         if before == Stage::Handshake && after != Stage::Handshake {
+            place.is_new = false;
             self.admission.settle();
         }
         if before != Stage::Closed && after == Stage::Closed {
@@ -455,6 +506,9 @@ impl Driver {
                 self.is_send_blocked = true;
                 break;
             }
+        }
+        if let Some(begun) = begun {
+            self.newcomers.charge(begun.elapsed());
         }
         let deadline = connection.deadline(packets, now);
         self.deadlines.set(slot, &mut place.armed, deadline);
