@@ -4,7 +4,10 @@
 //! shared merge rules. When the room's truth changes beneath, the fold is made again (rebase), so a prediction can
 //! never outlive its answer. Nothing here knows of the link or of drawing: the client feeds it, the renderer asks
 //! what changed ([`Board::take_changes`]).
+//!
+//! Ink that came in datagrams ahead of the stream lies between the two: shown, and never part of the mirror (`ahead.rs`).
 
+mod ahead;
 mod layer;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -48,6 +51,8 @@ pub struct Board {
     actor: ActorId,
     pending: BTreeMap<u32, PendingOp>,
     layers: HashMap<StrokeId, Layer>,
+    /// Confirmed strokes with points that came ahead of the stream.
+    ahead: StrokeMap<Stroke>,
     /// Strokes with a layer that came whole since the last answer: they hold the ops that it will answer.
     refreshed: HashSet<StrokeId>,
     grid: Grid,
@@ -62,6 +67,7 @@ impl Board {
             actor: ActorId(0),
             pending: BTreeMap::new(),
             layers: HashMap::new(),
+            ahead: StrokeMap::default(),
             refreshed: HashSet::new(),
             grid: Grid::new(),
             changes: StrokeMap::default(),
@@ -137,7 +143,7 @@ impl Board {
     pub fn look_up(&self, id: StrokeId) -> Option<&Stroke> {
         match self.layers.get(&id) {
             Some(layer) => layer.view.as_ref(),
-            None => self.mirror.get(id),
+            None => self.base(id),
         }
     }
 
@@ -146,11 +152,11 @@ impl Board {
         let id = self.op_id(counter);
         for stroke in distinct(&pending.op, id) {
             let old = self.look(stroke);
-            let mirror = &self.mirror;
+            let (mirror, ahead) = (&self.mirror, &self.ahead);
             let layer = self
                 .layers
                 .entry(stroke)
-                .or_insert_with(|| Layer::over(mirror.get(stroke)));
+                .or_insert_with(|| Layer::over(ahead.get(&stroke).or_else(|| mirror.get(stroke))));
             layer.add(stroke, id, &pending);
             self.settle(stroke, old);
         }
@@ -168,8 +174,10 @@ impl Board {
     /// Puts these ops in the place of all that are predicted, as after a new connection.
     pub(crate) fn predict_anew(&mut self, actor: ActorId, pending: Vec<(u32, PendingOp)>) {
         self.actor = actor;
-        let mut olds: HashMap<_, _> = self.layers.keys().map(|id| (*id, self.look(*id))).collect();
+        let shown = self.layers.keys().chain(self.ahead.keys());
+        let mut olds: HashMap<_, _> = shown.map(|id| (*id, self.look(*id))).collect();
         self.layers.clear();
+        self.ahead.clear();
         self.refreshed.clear();
         self.pending = pending.into_iter().collect();
         let pending = std::mem::take(&mut self.pending);
@@ -200,6 +208,7 @@ impl Board {
         let predicted = entry.id.actor == self.actor && self.drop_pending(entry.id.counter);
         self.mirror.apply(entry);
         for (stroke, old) in olds {
+            self.give_way(stroke);
             // The room answers in order: earlier predictions that still wait were refused, and their points now lie
             // behind this op's where they lay before them.
             let is_overtaken =
@@ -277,6 +286,7 @@ impl Board {
             self.mirror.apply(&OpEntry { position, id, op });
         }
         for (stroke, old) in olds {
+            self.give_way(stroke);
             self.refold(stroke);
             self.settle(stroke, old);
         }
@@ -316,9 +326,13 @@ impl Board {
     pub(crate) fn put(&mut self, stroke: Stroke) -> Result<(), DecodeError> {
         let id = stroke.id;
         let old = self.look(id);
-        if self.layers.contains_key(&id) {
+        let is_predicted = self.is_predicted(id);
+        if is_predicted || self.ahead.contains_key(&id) {
             self.mirror.put(stroke)?;
-            self.refreshed.insert(id);
+            if is_predicted {
+                self.refreshed.insert(id);
+            }
+            self.give_way(id);
             self.refold(id);
             self.settle(id, old);
             return Ok(());
@@ -396,9 +410,10 @@ impl Board {
 
     fn forget(&mut self, evicted: &[Stroke]) {
         for stroke in evicted {
+            let ahead = self.ahead.remove(&stroke.id);
             let old = match self.layers.get(&stroke.id) {
                 Some(layer) => Look::of(layer.view.as_ref()),
-                None => Look::of(Some(stroke)),
+                None => Look::of(ahead.as_ref().or(Some(stroke))),
             };
             self.refold(stroke.id);
             self.settle(stroke.id, old);
@@ -438,7 +453,7 @@ impl Board {
             self.refreshed.remove(&stroke);
             return;
         }
-        let mut fresh = Layer::over(self.mirror.get(stroke));
+        let mut fresh = Layer::over(self.base(stroke));
         for counter in layer.ops {
             if let Some(pending) = self.pending.get(&counter) {
                 fresh.add(stroke, self.op_id(counter), pending);

@@ -317,7 +317,8 @@ impl Client {
                 Link::Greeted,
                 ServerMessage::CursorDelta(_)
                 | ServerMessage::CursorKeyframe(_)
-                | ServerMessage::Crowd(_),
+                | ServerMessage::Crowd(_)
+                | ServerMessage::LiveInk(_),
             ) => Ok(()),
             _ => Err(DecodeError::Malformed),
         }
@@ -471,6 +472,11 @@ impl Client {
             ServerMessage::CursorGroup(group) => self.cursors.group(self.now_ms, group),
             ServerMessage::CursorKeyframe(body) => self.cursors.keyframe(self.now_ms, body)?,
             ServerMessage::Crowd(map) => self.cursors.crowd(map),
+            // What is held of an earlier connection may be out of date until all has come.
+            ServerMessage::LiveInk(tails) if self.first_load.is_none() => {
+                tails.iter().for_each(|tail| self.board.show_ahead(tail));
+            }
+            ServerMessage::LiveInk(_) => {}
             ServerMessage::Pace(pace) => {
                 self.pace = Some(pace);
                 self.cursors.set_pace(pace);

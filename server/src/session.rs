@@ -217,6 +217,14 @@ impl Session {
         })
     }
 
+    /// What tells the room that packets to the peer get lost, or no longer.
+    pub(crate) const fn lossy(&self, is_lossy: bool) -> Input {
+        Input::Lossy {
+            session: self.membership.session,
+            is_lossy,
+        }
+    }
+
     /// Brings something that took `bytes` on the wire to the room; waits while it has too much to do.
     ///
     /// # Errors

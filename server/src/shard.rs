@@ -10,6 +10,7 @@ mod congestion;
 mod connection;
 mod deadlines;
 mod driver;
+mod losses;
 mod mailbox;
 mod newcomers;
 mod outgoing;

@@ -105,6 +105,8 @@ counters! {
     sessions_ended,
     /// Sessions that were ended because they read too slowly.
     sessions_too_slow,
+    /// Times that a session's way came to lose packets, so that it is told live ink in datagrams, too.
+    sessions_lossy,
     /// Sessions that were ended because they sent more than anybody needs.
     sessions_flooding,
     /// Requests of pages that may not connect.

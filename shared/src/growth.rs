@@ -41,12 +41,11 @@ fn channels(point: InkPoint, shift: u8) -> [i32; 3] {
 }
 
 impl Pen {
-    /// `None` for a stroke to which nothing can be added.
-    fn after(stroke: &Stroke, shift: u8) -> Option<Self> {
-        let (last, before) = stroke.last_points()?;
+    /// After these, the last point and the one before it.
+    fn after((last, before): (InkPoint, InkPoint), shift: u8) -> Self {
         let (last, before) = (channels(last, shift), channels(before, shift));
         let speed = core::array::from_fn(|c| last[c].wrapping_sub(before[c]));
-        Some(Self { last, speed })
+        Self { last, speed }
     }
 
     fn expected(&self) -> [i32; 3] {
@@ -62,23 +61,31 @@ impl Pen {
 impl Growth {
     /// What `points` of an op add to a stroke as it is before. `None` for a stroke that has no points or is finished.
     pub fn new(stroke: &Stroke, id: OpId, points: &[InkPoint]) -> Option<Self> {
+        let mut growth = Self::after(stroke.z, stroke.last_points()?, points);
+        growth.counter_low = (id.counter & ((1 << COUNTER_BITS) - 1)) as u8;
+        Some(growth)
+    }
+
+    /// What `points`, of whichever ops, add to the stroke that began there, behind these two
+    /// ([`Stroke::points_before`]).
+    pub fn after(begin: Position, before: (InkPoint, InkPoint), points: &[InkPoint]) -> Self {
         let low = |v: i32| v.trailing_zeros();
         let shift = points.iter().fold(SHIFT_MAX, |shift, point| {
             shift.min(low(point.at.x)).min(low(point.at.y))
         }) as u8;
-        let mut pen = Pen::after(stroke, shift)?;
+        let mut pen = Pen::after(before, shift);
         let mut residuals = Vec::with_capacity(points.len());
         for &point in points {
             let (now, expected) = (channels(point, shift), pen.expected());
             residuals.push(core::array::from_fn(|c| now[c].wrapping_sub(expected[c])));
             pen.moved(now);
         }
-        Some(Self {
-            begin: stroke.z,
-            counter_low: (id.counter & ((1 << COUNTER_BITS) - 1)) as u8,
+        Self {
+            begin,
+            counter_low: 0,
             shift,
             residuals,
-        })
+        }
     }
 
     /// The op may have this counter.
@@ -91,9 +98,16 @@ impl Growth {
     /// # Errors
     /// Points that are not on the plane: not of this stroke.
     pub fn points(&self, stroke: &Stroke) -> Result<Option<Vec<InkPoint>>, DecodeError> {
-        let Some(mut pen) = Pen::after(stroke, self.shift) else {
-            return Ok(None);
-        };
+        let before = stroke.last_points();
+        before.map(|before| self.points_after(before)).transpose()
+    }
+
+    /// The points behind these two ([`Stroke::points_before`]).
+    ///
+    /// # Errors
+    /// Points that are not on the plane: not of this stroke.
+    pub fn points_after(&self, before: (InkPoint, InkPoint)) -> Result<Vec<InkPoint>, DecodeError> {
+        let mut pen = Pen::after(before, self.shift);
         let mut points = Vec::with_capacity(self.residuals.len());
         for residual in &self.residuals {
             let expected = pen.expected();
@@ -110,7 +124,7 @@ impl Growth {
             }
             points.push(point);
         }
-        Ok(Some(points))
+        Ok(points)
     }
 }
 

@@ -30,13 +30,16 @@
 //! | 29 | server | Pace | |
 //! | 30 | server | Shown | |
 //! | 31 | server | Resumed | |
+//! | 42 | server | LiveInk | yes |
 
 mod client_message;
 pub mod frame;
+mod live_ink;
 mod server_message;
 mod updates;
 
 pub use client_message::{ClientMessage, Hello, Resume};
+pub use live_ink::InkTail;
 pub use server_message::{ServerMessage, Welcome};
 pub use updates::{Update, UpdatesWriter};
 

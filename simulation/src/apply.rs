@@ -11,6 +11,7 @@ use chalkboard_shared::{Op, OpEntry, OpId, Position, merge};
 use crate::authorize::{Candidate, Candidates};
 use crate::authors::{Authors, note_author};
 use crate::ledger::Ledger;
+use crate::live_ink::{self, LiveInk};
 use crate::output::{Output, Record};
 use crate::people::OpQueue;
 use crate::record::LogRecord;
@@ -64,6 +65,7 @@ fn apply_ops(world: &mut World) {
     {
         let position = world.resource::<Ledger>().position.next();
         let growth = growth(world, id, &op);
+        let live = live_ink::grown(world, &op);
         let result = merge::apply(&mut Board(world), id, position, &op);
         world.resource_mut::<Ledger>().answer(id);
         let queue = world.get_mut::<OpQueue>(session);
@@ -77,6 +79,9 @@ fn apply_ops(world: &mut World) {
                 ledger.position = position;
                 ledger.tick = tick;
                 note_author(world, session, id.actor);
+                if let Some(live) = live {
+                    world.resource_mut::<LiveInk>().note(live);
+                }
                 let table = world.resource::<StrokeTable>();
                 let touched = op
                     .strokes(&id)

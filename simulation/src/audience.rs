@@ -57,6 +57,11 @@ impl Area {
         self.coverage.rect()
     }
 
+    /// Those of these who cover it, in order.
+    pub(crate) fn sessions_among(&self, others: &BTreeSet<SessionId>) -> Vec<SessionId> {
+        self.sessions.intersection(others).copied().collect()
+    }
+
     /// Those who cover it, in order.
     pub(crate) fn sessions(&mut self) -> Arc<[SessionId]> {
         let sessions = &self.sessions;

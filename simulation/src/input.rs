@@ -102,6 +102,13 @@ pub enum Input {
         /// Bytes since the last report.
         bytes: u32,
     },
+    /// A session's way loses packets, or does so no longer: while it does, the session is told live ink twice over.
+    Lossy {
+        /// Whose.
+        session: SessionId,
+        /// It does.
+        is_lossy: bool,
+    },
     /// The log is synced up to here.
     Durable(Position),
 }

@@ -15,6 +15,7 @@ use chalkboard_shared::wire::UpdatesWriter;
 use crate::apply::{Accepted, AcceptedOps};
 use crate::audience::Audience;
 use crate::joining::{Turns, follow_views, notice_views, send_chunks};
+use crate::live_ink::{LiveInk, tell_live_ink};
 use crate::output::Output;
 use crate::resuming::{Recent, note_changes};
 use crate::room::{Clock, RoomSystems, RoomTick};
@@ -31,10 +32,12 @@ impl Plugin for InterestPlugin {
         app.init_resource::<Audience>();
         app.init_resource::<Turns>();
         app.init_resource::<Recent>();
+        app.init_resource::<LiveInk>();
         app.add_systems(
             RoomTick,
             (
                 send_changes,
+                tell_live_ink,
                 note_changes,
                 notice_views,
                 follow_views,

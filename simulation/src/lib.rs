@@ -21,6 +21,7 @@ mod input;
 mod interest;
 mod joining;
 mod ledger;
+mod live_ink;
 mod output;
 mod past;
 mod people;

@@ -11,6 +11,7 @@ use crate::audience::Audience;
 use crate::input::{Inbox, Input, Join};
 use crate::joining::Backlog;
 use crate::ledger::Ledger;
+use crate::live_ink::LiveInk;
 use crate::output::Output;
 use crate::people::{Cursor, Newcomer, OpQueue, People, User, Viewport, WaitingOp};
 use crate::presence::{Attention, Presence};
@@ -98,6 +99,11 @@ fn receive_inputs(world: &mut World) {
                 if let Some(mut viewport) = component_mut::<Viewport>(world, session) {
                     viewport.unwritten_bytes =
                         viewport.unwritten_bytes.saturating_sub(bytes.into());
+                }
+            }
+            Input::Lossy { session, is_lossy } => {
+                if !is_lossy || world.resource::<People>().sessions.contains_key(&session) {
+                    world.resource_mut::<LiveInk>().follow(session, is_lossy);
                 }
             }
             Input::Durable(position) => {
@@ -240,6 +246,7 @@ fn forget(world: &mut World, session: SessionId) {
         world
             .resource_mut::<Audience>()
             .follow(session, covered, None);
+        world.resource_mut::<LiveInk>().follow(session, false);
         world.despawn(entity);
     }
 }

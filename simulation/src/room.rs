@@ -12,6 +12,7 @@ use crate::audit::{self, AuditError};
 use crate::cells::Cells;
 use crate::input::{Inbox, Input, Now};
 use crate::ledger::Ledger;
+use crate::live_ink::LiveInk;
 use crate::output::{Output, Send};
 use crate::people::People;
 use crate::recovery::{self, RecoveryError};
@@ -186,6 +187,7 @@ impl Room {
     pub fn has_work(&self) -> bool {
         self.world.resource::<presence::Presence>().has_work()
             || self.world.resource::<People>().has_work()
+            || self.world.resource::<LiveInk>().has_work()
     }
 
     /// The last tick.

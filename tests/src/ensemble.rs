@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use chalkboard_client::client::{Client, ClientOptions, Event};
-use chalkboard_shared::wire::{ClientMessage, Hello};
+use chalkboard_shared::wire::{ClientMessage, Hello, ServerMessage};
 use chalkboard_shared::{
     ActorId, BoardId, BoardRect, DisconnectReason, EpochStart, Position, Rights, Secret, SessionId,
     Stroke,
@@ -30,6 +30,9 @@ pub struct LinkQuality {
     pub delay_ticks_max: u64,
     /// Datagrams lost, of 100.
     pub loss_percent: u64,
+    /// Not 0: what the server sends a client in a tick travels in one packet, of which as many are lost, and the stream's
+    /// frames in a lost one come so many ticks later. 0: each frame travels alone, and the stream loses none.
+    pub resend_ticks: u64,
 }
 
 /// A network as in one building.
@@ -37,19 +40,41 @@ pub const GOOD: LinkQuality = LinkQuality {
     delay_ticks_min: 0,
     delay_ticks_max: 1,
     loss_percent: 0,
+    resend_ticks: 0,
 };
 /// A network as on a train.
 pub const BAD: LinkQuality = LinkQuality {
     delay_ticks_min: 1,
     delay_ticks_max: 20,
     loss_percent: 20,
+    resend_ticks: 0,
 };
+
+/// Ticks after a loss in which the server takes a way for one that loses packets.
+const LOSSY_TICKS: u64 = 300;
+
+impl LinkQuality {
+    /// When something that is sent now arrives.
+    fn due(self, tick: u64, dice: &mut Dice) -> u64 {
+        let spread = self.delay_ticks_max - self.delay_ticks_min + 1;
+        tick + self.delay_ticks_min + dice.below(spread)
+    }
+
+    /// What becomes of the packet of a tick, where frames share one. The same for the same seed, whatever is in it.
+    fn packet(self, tick: u64, dice: &mut Dice) -> Option<(u64, bool)> {
+        (self.resend_ticks > 0).then(|| (self.due(tick, dice), dice.chance(self.loss_percent)))
+    }
+}
 
 /// Frames on the way in one direction.
 #[derive(Debug, Default)]
 struct Pipe {
     stream: VecDeque<(u64, Bytes)>,
     datagrams: Vec<(u64, Bytes)>,
+    /// When the packet of this tick arrives, and whether it is lost first.
+    packet: Option<(u64, bool)>,
+    /// The tick in which something was lost last.
+    lost: Option<u64>,
 }
 
 impl Pipe {
@@ -61,13 +86,19 @@ impl Pipe {
         quality: LinkQuality,
         dice: &mut Dice,
     ) {
-        let spread = quality.delay_ticks_max - quality.delay_ticks_min + 1;
-        let due = tick + quality.delay_ticks_min + dice.below(spread);
+        let (mut due, is_lost) = self.packet.unwrap_or_else(|| {
+            let due = quality.due(tick, dice);
+            (due, !reliable && dice.chance(quality.loss_percent))
+        });
+        if is_lost {
+            self.lost = Some(tick);
+            due += quality.resend_ticks;
+        }
         if reliable {
             // In order: nothing overtakes on a stream.
             let due = self.stream.back().map_or(due, |(last, _)| due.max(*last));
             self.stream.push_back((due, frame));
-        } else if !dice.chance(quality.loss_percent) {
+        } else if !is_lost {
             self.datagrams.push((due, frame));
         }
     }
@@ -98,6 +129,10 @@ pub struct Member {
     pub rights: Rights,
     /// Everything that the client reported.
     pub events: Vec<Event>,
+    /// Datagrams with live ink that were sent to the client, and bytes of those.
+    pub live_ink: (u64, u64),
+    /// The room was told that its way loses packets.
+    is_lossy: bool,
     session: Option<SessionId>,
     is_connected: bool,
     key: u64,
@@ -118,6 +153,8 @@ pub struct Ensemble {
     pub dice: Dice,
     /// Ticks from an op to its being synced.
     pub sync_ticks: u64,
+    /// The room is told whose way loses packets.
+    pub tells_losses: bool,
     log: Vec<(u64, Record)>,
     synced: usize,
     tick: u64,
@@ -141,6 +178,7 @@ impl Ensemble {
             quality,
             dice: Dice::new(seed),
             sync_ticks: 3,
+            tells_losses: true,
             log: Vec::new(),
             synced: 0,
             tick: 0,
@@ -173,6 +211,8 @@ impl Ensemble {
             client,
             rights,
             events: Vec::new(),
+            live_ink: (0, 0),
+            is_lossy: false,
             session: None,
             is_connected: false,
             key,
@@ -216,6 +256,7 @@ impl Ensemble {
         }
         member.up = Pipe::default();
         member.down = Pipe::default();
+        member.is_lossy = false;
         member.session.take()
     }
 
@@ -285,11 +326,12 @@ impl Ensemble {
             {
                 inputs.push(Input::Written { session, bytes });
             }
+            inputs.extend(member.report_losses(self.tick, self.tells_losses));
             for frame in frames {
                 if let Err(error) = member.client.receive(now, frame.clone()) {
                     panic!(
                         "the client can't read {:?}: {error}",
-                        chalkboard_shared::wire::ServerMessage::decode(frame)
+                        ServerMessage::decode(frame)
                     );
                 }
             }
@@ -335,6 +377,9 @@ impl Ensemble {
                 .record
                 .map(|record| (self.tick + self.sync_ticks, record)),
         );
+        for member in &mut self.members {
+            member.down.packet = self.quality.packet(self.tick, &mut self.dice);
+        }
         for send in output.sends {
             for session in send.to.as_slice() {
                 if let Some(member) = self
@@ -342,6 +387,10 @@ impl Ensemble {
                     .iter_mut()
                     .find(|member| member.session == Some(*session))
                 {
+                    if ServerMessage::is_live_ink(&send.frame) {
+                        member.live_ink.0 += 1;
+                        member.live_ink.1 += send.frame.len() as u64;
+                    }
                     member.down.send(
                         self.tick,
                         send.reliable,
@@ -523,6 +572,15 @@ impl Member {
             },
             ClientMessage::Hello(_) | ClientMessage::Ping(_) => return None,
         })
+    }
+
+    /// What the server notices of the losses on the way to this client.
+    fn report_losses(&mut self, tick: u64, is_told: bool) -> Option<Input> {
+        let session = self.session?;
+        let is_recent = |lost: u64| tick - lost < LOSSY_TICKS;
+        let is_lossy = is_told && self.down.lost.is_some_and(is_recent);
+        let is_news = std::mem::replace(&mut self.is_lossy, is_lossy) != is_lossy;
+        is_news.then_some(Input::Lossy { session, is_lossy })
     }
 
     /// The key from which the server knows this client.

@@ -20,8 +20,8 @@ use chalkboard_shared::presence::{
 };
 use chalkboard_shared::stroke::Nib;
 use chalkboard_shared::wire::{
-    ClientMessage, Hello, Participant, PersonChange, Profile, Resume, ServerMessage, Update,
-    Welcome,
+    ClientMessage, Hello, InkTail, Participant, PersonChange, Profile, Resume, ServerMessage,
+    Update, Welcome,
 };
 use chalkboard_shared::{
     ActorId, BoardId, BoardPoint, BoardRect, DisconnectReason, InkPoint, Op, OpEntry, OpId,
@@ -276,6 +276,17 @@ fn every_message() -> Vec<(&'static str, Bytes)> {
             ServerMessage::CursorDelta(delta.into_bytes()),
         ),
         server("crowd", ServerMessage::Crowd(crowd)),
+        server(
+            "live-ink",
+            ServerMessage::LiveInk(vec![InkTail {
+                first: 3,
+                growth: Growth::after(
+                    Position(4),
+                    wet.last_points().expect("it grows"),
+                    &[InkPoint::new(260, -300, 133), InkPoint::new(300, -304, 130)],
+                ),
+            }]),
+        ),
         server(
             "pace",
             ServerMessage::Pace(Pace {

@@ -11,6 +11,7 @@ mod drawing;
 mod formats;
 mod joining;
 mod keeping;
+mod live_ink;
 mod looking_back;
 mod merging;
 mod reconnecting;

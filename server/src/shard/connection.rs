@@ -18,6 +18,7 @@ use web_transport_proto::ConnectRequest;
 use web_transport_proto::http::{StatusCode, header};
 
 use super::congestion::let_close_pass;
+use super::losses::Losses;
 use super::mailbox::{Answer, ConnectionKey, ShardHandle};
 use super::outgoing::{Full, Outgoing, Stopped};
 use crate::outlet::Outlet;
@@ -105,6 +106,9 @@ pub(super) struct Connection {
     /// What the room had no place for. Nothing more is read before it has.
     stalled: Option<(Input, usize)>,
     connected: Option<GaugeGuard>,
+    losses: Losses,
+    /// The room was told that the way loses packets.
+    is_lossy: bool,
 }
 
 impl Connection {
@@ -125,6 +129,8 @@ impl Connection {
             session: None,
             stalled: None,
             connected: None,
+            losses: Losses::new(now),
+            is_lossy: false,
         }
     }
 
@@ -264,6 +270,26 @@ impl Connection {
         }
         if self.stage != Stage::Closed {
             self.flush(context, now);
+            self.watch_losses(context, now);
+        }
+    }
+
+    /// Tells the room when the way has come to lose packets, or no longer does.
+    fn watch_losses(&mut self, context: &Context, now: Instant) {
+        let Some(session) = &self.session else {
+            return;
+        };
+        if !self.losses.is_due(now) {
+            return;
+        }
+        let lost_packets = self.quic.stats().path.lost_packets;
+        let is_lossy = self.losses.look(lost_packets, now);
+        // What the room has no place for is told at the next look.
+        if is_lossy != self.is_lossy && session.offer(session.lossy(is_lossy), 0).is_ok() {
+            self.is_lossy = is_lossy;
+            if is_lossy {
+                context.reception.counters.sessions_lossy.increment();
+            }
         }
     }
 

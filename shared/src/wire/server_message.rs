@@ -3,13 +3,14 @@
 use bitcode::{Decode, Encode};
 use bytes::Bytes;
 
+use super::live_ink::{self, InkTail};
 use super::updates::{self, Update};
 use super::{PersonChange, from_bitcode};
 use crate::chunk;
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::id::{ActorId, Position, SessionId, Tick};
 use crate::interest::Coverage;
-use crate::limits::OPS_IN_FLIGHT_MAX;
+use crate::limits::{DATAGRAM_FRAME_BYTES_MAX, OPS_IN_FLIGHT_MAX};
 use crate::presence::{CrowdMap, CursorGroup, Pace};
 use crate::reason::{DisconnectReason, RejectReason};
 use crate::rights::{Rights, Secret};
@@ -32,6 +33,7 @@ const CROWD: u8 = 28;
 const PACE: u8 = 29;
 const SHOWN: u8 = 30;
 const RESUMED: u8 = 31;
+const LIVE_INK: u8 = 42;
 
 /// The answer to a hello.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -110,6 +112,8 @@ pub enum ServerMessage {
     CursorDelta(Bytes),
     /// How many cursors are where in a cell, none of which is told by itself.
     Crowd(CrowdMap),
+    /// What strokes have gained in the last ticks, once more: for those whose way loses packets.
+    LiveInk(Vec<InkTail>),
     /// The room's pace has changed.
     Pace(Pace),
     /// Answer to a ping.
@@ -178,6 +182,10 @@ impl ServerMessage {
                 w.u8(CROWD);
                 map.encode(&mut w);
             }
+            Self::LiveInk(tails) => {
+                w.u8(LIVE_INK);
+                live_ink::encode(tails.iter(), usize::MAX, &mut w);
+            }
             Self::Pace(pace) => {
                 w.u8(PACE);
                 w.raw(&bitcode::encode(pace));
@@ -206,6 +214,22 @@ impl ServerMessage {
         let mut w = Writer::new();
         w.u8(CURSOR_KEYFRAME);
         w
+    }
+
+    /// The frame of as many of `tails`, from the first on, as a datagram holds; `None` where not even that one fits.
+    pub fn encode_live_ink<'a>(
+        tails: impl IntoIterator<Item = &'a InkTail, IntoIter: Clone>,
+    ) -> Option<Bytes> {
+        let mut w = Writer::new();
+        w.u8(LIVE_INK);
+        let tails = tails.into_iter();
+        let told = live_ink::encode(tails, DATAGRAM_FRAME_BYTES_MAX, &mut w);
+        (told > 0).then(|| w.into_bytes())
+    }
+
+    /// A frame is live ink.
+    pub fn is_live_ink(frame: &[u8]) -> bool {
+        frame.first() == Some(&LIVE_INK)
     }
 
     /// The frame of a chunk, by strokes that are not moved for it ([`chunk::encode`]).
@@ -266,6 +290,7 @@ impl ServerMessage {
             CURSOR_GROUP => Self::CursorGroup(CursorGroup::decode(&mut r)?),
             CURSOR_KEYFRAME => Self::CursorKeyframe(r.rest()),
             CROWD => Self::Crowd(CrowdMap::decode(&mut r)?),
+            LIVE_INK => Self::LiveInk(live_ink::decode(&mut r)?),
             PACE => Self::Pace(from_bitcode(&r.rest())?),
             CURSOR_DELTA => Self::CursorDelta(r.rest()),
             PONG => Self::Pong(r.varint()?),
@@ -398,6 +423,14 @@ mod tests {
                 presence: PresenceStage::Slow,
             }),
             ServerMessage::CursorDelta(Bytes::from_static(b"delta")),
+            ServerMessage::LiveInk(vec![InkTail {
+                first: 1,
+                growth: crate::growth::Growth::after(
+                    Position(1 << 40),
+                    (InkPoint::new(32, 16, 130), InkPoint::new(0, 0, 128)),
+                    &[InkPoint::new(70, 30, 140)],
+                ),
+            }]),
             ServerMessage::Pong(12),
             ServerMessage::Bye(DisconnectReason::TooSlow),
         ] {
@@ -421,7 +454,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_never_panic(kind in 5u8..33, mut bytes: Vec<u8>) {
+        fn any_bytes_never_panic(kind in 5u8..64, mut bytes: Vec<u8>) {
             bytes.insert(0, kind);
             let _ = ServerMessage::decode(bytes.into());
         }

@@ -5,7 +5,7 @@
 //! view; 2 leaves; 3 ops from `varint` first, stamp, a count, each behind its length as in the log, made by actor 0;
 //! 4 a view; 5 a profile; 6 a cursor: `varint` sequence, stamp, place, `u8` tool and button; 7 wants the cursors of
 //! group `varint`; 8 wants the names of a count of sessions; 9 a pace: `varint` microseconds, `u8` stage; 10 `varint`
-//! bytes written; 11 durable through `varint`. A profile is a name behind its length and a `varint` colour, a view four
+//! bytes written; 11 durable through `varint`; 42 `u8` whether the way loses packets. A profile is a name behind its length and a `varint` colour, a view four
 //! zigzag coordinates, a stamp a `varint` 0 for none, else one more than it.
 
 use chalkboard_shared::codec::{Reader, Writer};
@@ -30,6 +30,7 @@ const NAMES_WANTED: u8 = 8;
 const PACE: u8 = 9;
 const WRITTEN: u8 = 10;
 const DURABLE: u8 = 11;
+const LOSSY: u8 = 42;
 
 /// Bytes of a name at the most; rooms cut it much shorter.
 const NAME_BYTES_MAX: usize = 4096;
@@ -113,6 +114,10 @@ pub(super) fn encode(input: &Input, w: &mut Writer) {
         Input::Written { session, bytes } => {
             begin(w, WRITTEN, *session);
             w.varint((*bytes).into());
+        }
+        Input::Lossy { session, is_lossy } => {
+            begin(w, LOSSY, *session);
+            w.u8(u8::from(*is_lossy));
         }
         Input::Durable(position) => {
             w.u8(DURABLE);
@@ -201,6 +206,14 @@ pub(super) fn decode(r: &mut Reader) -> Result<Input, DecodeError> {
         WRITTEN => Input::Written {
             session,
             bytes: r.varint_u32()?,
+        },
+        LOSSY => Input::Lossy {
+            session,
+            is_lossy: match r.u8()? {
+                0 => false,
+                1 => true,
+                _ => return Err(DecodeError::OutOfRange),
+            },
         },
         _ => return Err(DecodeError::Malformed),
     })

@@ -1,0 +1,263 @@
+//! Ink ahead of the stream: points that came in datagrams and show until the room's own word for them arrives.
+//!
+//! A stroke that has some is held once more with them behind its confirmed points. Nobody but the eye reads that copy:
+//! the mirror, its digest and what a resume says of it know nothing of datagrams. A datagram whose stroke is not held, is
+//! this person's own, finished or erased, or which would leave a gap, is passed over; the stream has all of it in time.
+
+use chalkboard_shared::merge::Strokes;
+use chalkboard_shared::wire::InkTail;
+use chalkboard_shared::{Stroke, StrokeId};
+
+use super::Board;
+
+/// Strokes of which something came ahead, at the most: as many as a datagram tells twice over.
+const STROKES_MAX: usize = 256;
+/// Points ahead of a stroke's confirmed ones, at the most: four seconds of the fastest pens.
+const POINTS_MAX: usize = 1024;
+
+impl Board {
+    /// The confirmed stroke, with what came ahead.
+    pub(super) fn base(&self, id: StrokeId) -> Option<&Stroke> {
+        self.ahead.get(&id).or_else(|| self.mirror.get(id))
+    }
+
+    /// Shows what a stroke has gained before the stream tells it, if this client holds all that is before.
+    pub(crate) fn show_ahead(&mut self, tail: &InkTail) {
+        let Some(stroke) = self.mirror.wet(tail.growth.begin) else {
+            return;
+        };
+        let id = stroke.id;
+        let shown = self.ahead.get(&id).unwrap_or(stroke);
+        if stroke.author() == self.actor || stroke.erased.value {
+            return;
+        }
+        // Bytes that are no stroke's make no difference either.
+        let before = shown.points_before(tail.first);
+        let Some(Ok(points)) = before.map(|before| tail.growth.points_after(before)) else {
+            return;
+        };
+        // It is no larger, or there would have been a gap.
+        let known = (shown.point_count - tail.first) as usize;
+        let ahead = (shown.point_count - stroke.point_count) as usize;
+        let Some(news) = points.get(known..) else {
+            return;
+        };
+        let is_new = !self.ahead.contains_key(&id);
+        if news.is_empty()
+            || ahead + news.len() > POINTS_MAX
+            || (is_new && self.ahead.len() >= STROKES_MAX)
+        {
+            return;
+        }
+        let old = self.look(id);
+        let copy = || stroke.clone();
+        self.ahead.entry(id).or_insert_with(copy).push(news);
+        self.refold(id);
+        self.settle(id, old);
+    }
+
+    /// The confirmed stroke has changed: what came ahead of it shows only where it still is.
+    pub(super) fn give_way(&mut self, id: StrokeId) {
+        let Some(copy) = self.ahead.get_mut(&id) else {
+            return;
+        };
+        let stroke = self.mirror.get(id).filter(|stroke| !stroke.is_finished());
+        match stroke {
+            Some(stroke) if stroke.point_count < copy.point_count => {
+                copy.style = stroke.style;
+                copy.erased = stroke.erased;
+            }
+            _ => {
+                self.ahead.remove(&id);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chalkboard_shared::growth::Growth;
+    use chalkboard_shared::op::InkRun;
+    use chalkboard_shared::stroke::Nib;
+    use chalkboard_shared::{
+        ActorId, BoardRect, InkPoint, Op, OpEntry, OpId, Position, Stroke, StrokeStyle,
+    };
+
+    use super::*;
+
+    const AUTHOR: ActorId = ActorId(8);
+    const BEGIN: Position = Position(5);
+    const ID: StrokeId = StrokeId(OpId {
+        actor: AUTHOR,
+        counter: 1,
+    });
+    const STYLE: StrokeStyle = StrokeStyle {
+        nib: Nib::Pen,
+        color: 0,
+        width: 32,
+    };
+
+    /// Points `range` of the one stroke that there is.
+    fn points(range: core::ops::Range<i32>) -> Vec<InkPoint> {
+        let point = |n: i32| InkPoint::new(n * 160, n * n / 4, (n % 100) as u8);
+        range.map(point).collect()
+    }
+
+    fn accept(board: &mut Board, position: u64, counter: u32, op: Op) {
+        let (position, actor) = (Position(position), AUTHOR);
+        let id = OpId { actor, counter };
+        board.accept(&OpEntry { position, id, op });
+    }
+
+    fn extend(board: &mut Board, position: u64, range: core::ops::Range<i32>) {
+        let ink = InkRun::new(points(range));
+        accept(board, position, 2, Op::Extend { stroke: ID, ink });
+    }
+
+    /// A datagram that tells points `range`.
+    fn hear(board: &mut Board, range: core::ops::Range<i32>) {
+        let mut before = Stroke::new(ID, BEGIN, STYLE);
+        before.push(&points(0..range.start));
+        let tail = InkTail {
+            first: range.start as u32,
+            growth: Growth::after(
+                BEGIN,
+                before.last_points().expect("it has begun"),
+                &points(range),
+            ),
+        };
+        board.show_ahead(&tail);
+    }
+
+    /// A board on which three points of the stroke are confirmed.
+    fn board() -> Board {
+        let mut board = Board::new();
+        let ink = InkRun::new(points(0..3));
+        accept(&mut board, BEGIN.0, 1, Op::Begin { style: STYLE, ink });
+        board.take_changes();
+        board
+    }
+
+    fn shown(board: &Board) -> Vec<InkPoint> {
+        let stroke = board.get(ID);
+        stroke.map_or(Vec::new(), |stroke| stroke.points().to_vec())
+    }
+
+    #[test]
+    fn what_comes_ahead_shows_and_gives_way() {
+        let mut board = board();
+        let digest = board.digest();
+        hear(&mut board, 3..5);
+        assert_eq!(shown(&board), points(0..5));
+        // It repeats what is known, in part and in whole.
+        hear(&mut board, 2..7);
+        hear(&mut board, 1..4);
+        assert_eq!(shown(&board), points(0..7));
+        let changes = board.take_changes();
+        assert_eq!(changes.len(), 1);
+        assert!(changes[0].grown_only);
+        assert_eq!(board.digest(), digest);
+        assert_eq!(
+            board.confirmed_wet(BEGIN).map(|stroke| stroke.point_count),
+            Some(3)
+        );
+        // The stream comes up to it: nothing is seen of that.
+        extend(&mut board, 6, 3..5);
+        assert_eq!((shown(&board), board.ahead.len()), (points(0..7), 1));
+        extend(&mut board, 7, 5..7);
+        assert_eq!((shown(&board), board.ahead.len()), (points(0..7), 0));
+        assert_eq!(board.take_changes(), []);
+        let mut alone = self::board();
+        extend(&mut alone, 6, 3..7);
+        assert_eq!(board.digest(), alone.digest());
+    }
+
+    #[test]
+    fn what_would_leave_a_gap_or_belongs_to_nothing_that_grows_is_passed_over() {
+        let mut board = board();
+        hear(&mut board, 4..6);
+        assert_eq!(shown(&board), points(0..3));
+        board.actor = AUTHOR;
+        hear(&mut board, 3..6);
+        assert_eq!(shown(&board), points(0..3), "its author knows best");
+        board.actor = ActorId(1);
+        let strokes = vec![ID];
+        accept(&mut board, 6, 2, Op::Erase { strokes });
+        hear(&mut board, 3..6);
+        let strokes = vec![ID];
+        accept(&mut board, 7, 3, Op::Restore { strokes });
+        assert_eq!(shown(&board), points(0..3));
+        accept(&mut board, 8, 4, Op::Finish { stroke: ID });
+        hear(&mut board, 3..6);
+        assert_eq!(shown(&board), points(0..3));
+        let mut empty = Board::new();
+        hear(&mut empty, 3..6);
+        assert!(empty.is_empty() && empty.ahead.is_empty());
+    }
+
+    #[test]
+    fn what_others_do_to_the_stroke_shows_with_what_came_ahead() {
+        let mut board = board();
+        hear(&mut board, 3..6);
+        let (strokes, style) = (vec![ID], StrokeStyle { color: 7, ..STYLE });
+        accept(&mut board, 6, 2, Op::Restyle { strokes, style });
+        let stroke = board.get(ID).expect("it shows");
+        assert_eq!((stroke.style.value, stroke.point_count), (style, 6));
+        let strokes = vec![ID];
+        accept(&mut board, 7, 3, Op::Erase { strokes });
+        assert!(board.is_empty());
+    }
+
+    #[test]
+    fn a_new_connection_and_a_stroke_that_comes_whole_know_better() {
+        let mut board = board();
+        hear(&mut board, 3..6);
+        let mut whole = Stroke::new(ID, BEGIN, STYLE);
+        whole.push(&points(0..4));
+        board.put(whole.clone()).expect("fits");
+        assert_eq!(shown(&board), points(0..6));
+        board.take_changes();
+        board.predict_anew(ActorId(1), Vec::new());
+        assert_eq!(shown(&board), points(0..4));
+        assert_eq!(board.take_changes().len(), 1);
+        hear(&mut board, 4..6);
+        whole.push(&points(4..9));
+        board.put(whole).expect("fits");
+        assert_eq!((shown(&board), board.ahead.len()), (points(0..9), 0));
+        hear(&mut board, 9..11);
+        board.take_changes();
+        assert_eq!(board.evict_outside(BoardRect::EMPTY).len(), 1);
+        assert!(board.is_empty() && board.ahead.is_empty());
+        assert_eq!(board.take_changes().len(), 1);
+    }
+
+    #[test]
+    fn no_more_is_kept_than_the_bounds_allow() {
+        let mut board = board();
+        let mut count = 3;
+        for _ in 0..100 {
+            hear(&mut board, count..count + 50);
+            count = shown(&board).len() as i32;
+        }
+        assert!((900..=3 + POINTS_MAX).contains(&shown(&board).len()));
+        let points = |counter: u32| InkTail {
+            first: 1,
+            growth: Growth::after(
+                Position(counter.into()),
+                (InkPoint::default(), InkPoint::default()),
+                &[InkPoint::new(16, 16, 1)],
+            ),
+        };
+        for counter in 10..1000 {
+            let ink = InkRun::new(vec![InkPoint::default()]);
+            accept(
+                &mut board,
+                counter.into(),
+                counter,
+                Op::Begin { style: STYLE, ink },
+            );
+            board.show_ahead(&points(counter));
+        }
+        assert_eq!(board.ahead.len(), STROKES_MAX);
+    }
+}
