@@ -53,6 +53,7 @@ pub struct Board {
     layers: HashMap<StrokeId, Layer>,
     /// Confirmed strokes with points that came ahead of the stream.
     ahead: StrokeMap<Stroke>,
+    points_ahead: u64,
     /// Strokes with a layer that came whole since the last answer: they hold the ops that it will answer.
     refreshed: HashSet<StrokeId>,
     grid: Grid,
@@ -68,6 +69,7 @@ impl Board {
             pending: BTreeMap::new(),
             layers: HashMap::new(),
             ahead: StrokeMap::default(),
+            points_ahead: 0,
             refreshed: HashSet::new(),
             grid: Grid::new(),
             changes: StrokeMap::default(),

@@ -11,4 +11,5 @@ pub mod server_process;
 pub mod simulated;
 pub mod stage;
 pub mod tcp_relay;
+pub mod udp_relay;
 pub mod waiting;

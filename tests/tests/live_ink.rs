@@ -2,9 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use chalkboard_shared::{BoardRect, InkPoint};
-use chalkboard_tests::dice::seeds;
+use chalkboard_client::bridge::{SaveState, TransportKind};
+use chalkboard_shared::{BoardPoint, BoardRect, InkPoint};
+use chalkboard_tests::dice::{Dice, seeds};
 use chalkboard_tests::ensemble::{Ensemble, GOOD, LinkQuality};
+use chalkboard_tests::server_process::ServerProcess;
+use chalkboard_tests::udp_relay::UdpRelay;
+use chalkboard_tests::waiting::{PATIENCE, wait_until};
 
 /// A network of some 50 ms there and back that loses packets, which are sent again after two round trips.
 const LOSSY: LinkQuality = LinkQuality {
@@ -96,6 +100,7 @@ fn delays(run: &Run) -> Vec<u64> {
 }
 
 #[test]
+#[expect(clippy::print_stderr, reason = "how much sooner is told")]
 fn on_a_way_that_loses_packets_ink_shows_earlier_and_the_board_is_the_same() {
     for seed in seeds(1, 8) {
         let mut with = run(seed, LOSSY, true);
@@ -171,4 +176,53 @@ fn a_way_that_loses_nothing_any_more_is_left_alone_again() {
     assert_eq!(draw(&mut ensemble, 100), healed);
     ensemble.members[0].client.finish_stroke(stroke);
     ensemble.check_agreement();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_real_server_notices_lost_packets_and_tells_ink_in_datagrams() {
+    let server = ServerProcess::start().await;
+    let mut doors = server.doors().await.expect("the ways in");
+    let links = server.create_board().await;
+    let window = BoardRect::from_corners(
+        BoardPoint::new(-3200, -3200),
+        BoardPoint::from_pixels(1280.0, 800.0),
+    );
+    let kind = TransportKind::WebTransport;
+    let author = doors.client(kind, links.id, links.edit, window, 1);
+    let port = server.quic_port();
+    let relay = UdpRelay::to(port).await.expect("a port");
+    let [from, to] = [port, relay.port()].map(|port| format!(":{port}/"));
+    doors.web_transport = doors.web_transport.replace(&from, &to);
+    let reader = doors.client(kind, links.id, links.view, window, 2);
+    for client in [&author, &reader] {
+        let loaded = client.wait_for(PATIENCE, chalkboard_client::Client::is_loaded);
+        loaded.await.expect("it opens the board");
+    }
+    relay.lose_every(4);
+    let style = Dice::new(1).style();
+    let begun = author.with(move |client, _| client.begin_stroke(style, &[InkPoint::new(0, 0, 1)]));
+    let stroke = begun.await.expect("the author is there");
+    let mut n = 0;
+    let ahead = wait_until("ink ahead of the stream", async || {
+        n += 1;
+        let ink = [InkPoint::new(n * 16, n * 5, 128)];
+        let drawn = author.with(move |client, _| client.extend_stroke(stroke, &ink));
+        drawn.await.expect("the author is there");
+        let ahead = reader.with(|client, _| client.board().points_ahead());
+        Some(ahead.await.expect("the reader is there")).filter(|&ahead| ahead > 20)
+    })
+    .await;
+    assert!(ahead > 20 && relay.lost() > 1);
+    relay.lose_every(0);
+    let finished = author.with(move |client, _| client.finish_stroke(stroke));
+    finished.await.expect("the author is there");
+    let saved = author.wait_for(PATIENCE, |client| client.save_state() == SaveState::Saved);
+    saved.await.expect("it is saved");
+    let board = server.inspect(&links).await.expect("an answer");
+    let (digest, position) = (board.digest.clone(), board.position);
+    let same = reader.wait_for(PATIENCE, move |client| {
+        client.digest().to_string() == digest
+    });
+    same.await.expect("the reader has the same board");
+    assert!(position > 20);
 }

@@ -21,6 +21,11 @@ impl Board {
         self.ahead.get(&id).or_else(|| self.mirror.get(id))
     }
 
+    /// Points that showed before the stream told them, so far.
+    pub const fn points_ahead(&self) -> u64 {
+        self.points_ahead
+    }
+
     /// Shows what a stroke has gained before the stream tells it, if this client holds all that is before.
     pub(crate) fn show_ahead(&mut self, tail: &InkTail) {
         let Some(stroke) = self.mirror.wet(tail.growth.begin) else {
@@ -49,6 +54,7 @@ impl Board {
         {
             return;
         }
+        self.points_ahead += news.len() as u64;
         let old = self.look(id);
         let copy = || stroke.clone();
         self.ahead.entry(id).or_insert_with(copy).push(news);
@@ -152,7 +158,7 @@ mod tests {
         // It repeats what is known, in part and in whole.
         hear(&mut board, 2..7);
         hear(&mut board, 1..4);
-        assert_eq!(shown(&board), points(0..7));
+        assert_eq!((shown(&board), board.points_ahead()), (points(0..7), 4));
         let changes = board.take_changes();
         assert_eq!(changes.len(), 1);
         assert!(changes[0].grown_only);
