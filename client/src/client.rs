@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use chalkboard_shared::cursor::CursorState;
 use chalkboard_shared::digest::Digest;
-use chalkboard_shared::growth::Growth;
+use chalkboard_shared::growth::{End, Growth};
 use chalkboard_shared::interest::Coverage;
 use chalkboard_shared::limits::SESSIONS_PER_ROOM_MAX;
 use chalkboard_shared::op::{Former, InkRun};
@@ -452,6 +452,18 @@ impl Client {
                                 self.accepted(&entry);
                             }
                         }
+                        Update::End {
+                            position,
+                            stamp,
+                            end,
+                        } => {
+                            if let Some(entry) = self.ended(position, end) {
+                                if entry.id.actor != self.actor {
+                                    self.note_arrival(stamp);
+                                }
+                                self.accepted(&entry);
+                            }
+                        }
                         Update::Stroke(stroke) => {
                             self.is_ahead = true;
                             self.board.put(*stroke)?;
@@ -532,38 +544,67 @@ impl Client {
 
     /// The op behind a growth, if its stroke is held and this is news.
     fn grown(&self, position: Position, growth: &Growth) -> Result<Option<OpEntry>, DecodeError> {
-        if self.place.is_some_and(|(_, last)| position <= last) {
-            return Ok(None);
-        }
-        let Some(stroke) = self.board.confirmed_wet(growth.begin) else {
+        let Some(stroke) = self.growing(position, growth.begin) else {
             return Ok(None);
         };
         let Some(points) = growth.points(stroke)? else {
             return Ok(None);
         };
-        let id = stroke.id;
+        let ink = InkRun::new(points);
+        let op = Op::Extend {
+            stroke: stroke.id,
+            ink,
+        };
+        Ok(Some(self.brief(position, stroke, op, |counter| {
+            growth.may_be(counter)
+        })))
+    }
+
+    /// The op that ends a stroke, if it is held and this is news.
+    fn ended(&self, position: Position, end: End) -> Option<OpEntry> {
+        let stroke = self.growing(position, end.begin)?;
+        let op = Op::Finish { stroke: stroke.id };
+        Some(self.brief(position, stroke, op, |counter| end.may_be(counter)))
+    }
+
+    /// A stroke that still grows, if what is at this position is news.
+    fn growing(&self, position: Position, begin: Position) -> Option<&Stroke> {
+        let is_old = self.place.is_some_and(|(_, last)| position <= last);
+        (!is_old).then(|| self.board.confirmed_wet(begin)).flatten()
+    }
+
+    /// An op of a stroke's author that was told in few words.
+    fn brief(
+        &self,
+        position: Position,
+        stroke: &Stroke,
+        op: Op,
+        may_be: impl Fn(u32) -> bool,
+    ) -> OpEntry {
+        let kind = core::mem::discriminant(&op);
         let is_meant = |(counter, entry): &(u32, &Entry)| {
-            let is_of_it = matches!(*entry.op, Op::Extend { stroke, .. } if stroke == id);
-            is_of_it && !entry.echoed && growth.may_be(*counter)
+            let is_of_it = match *entry.op {
+                Op::Extend { stroke: of, .. } | Op::Finish { stroke: of } => of == stroke.id,
+                _ => false,
+            };
+            let is_alike = core::mem::discriminant(&*entry.op) == kind;
+            is_of_it && is_alike && !entry.echoed && may_be(*counter)
         };
         // Of others' ops the number is of no account.
         let counter = if stroke.author() == self.actor {
             let mut waiting = self.outbox.unanswered();
             waiting.find(is_meant).map_or(0, |(counter, _)| counter)
         } else {
-            id.0.counter
+            stroke.id.0.counter
         };
-        Ok(Some(OpEntry {
+        OpEntry {
             position,
             id: OpId {
                 actor: stroke.author(),
                 counter,
             },
-            op: Op::Extend {
-                stroke: id,
-                ink: InkRun::new(points),
-            },
-        }))
+            op,
+        }
     }
 
     fn accepted(&mut self, entry: &OpEntry) {

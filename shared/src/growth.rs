@@ -26,11 +26,19 @@ pub struct Growth {
     residuals: Vec<[i32; 3]>,
 }
 
-/// Where the pen was, and where it was going, in channels.
+/// Where the pen was, in channels: the last points of the stroke and those that were added to them.
 struct Pen {
-    last: [i32; 3],
-    speed: [i32; 3],
+    way: Vec<[i32; 3]>,
+    /// It trembles, so that many points tell better where it is going than two.
+    is_unsteady: bool,
 }
+
+/// Points through which a parabola is laid, and what each counts for where it goes next, the newest first, in 60ths: the
+/// parabola of least squares.
+const FIT: [i64; 10] = [54, 30, 11, -3, -12, -16, -15, -9, 2, 18];
+const FIT_WHOLE: i64 = 60;
+/// Last points by which it is judged whether two or many tell more.
+const JUDGED: usize = 8;
 
 fn channels(point: InkPoint, shift: u8) -> [i32; 3] {
     [
@@ -40,38 +48,112 @@ fn channels(point: InkPoint, shift: u8) -> [i32; 3] {
     ]
 }
 
+/// Where two points lead; one stays where it is.
+fn straight(way: &[[i32; 3]], c: usize) -> i32 {
+    match way {
+        [.., before, last] => last[c].wrapping_mul(2).wrapping_sub(before[c]),
+        [last] => last[c],
+        [] => 0,
+    }
+}
+
+/// Where the last points of [`FIT`] lead.
+fn fitted(way: &[[i32; 3]], c: usize) -> i32 {
+    let points = way.iter().rev().zip(FIT);
+    let sum: i64 = points.map(|(at, count)| i64::from(at[c]) * count).sum();
+    (sum + FIT_WHOLE / 2).div_euclid(FIT_WHOLE) as i32
+}
+
 impl Pen {
-    /// After these, the last point and the one before it.
-    fn after((last, before): (InkPoint, InkPoint), shift: u8) -> Self {
-        let (last, before) = (channels(last, shift), channels(before, shift));
-        let speed = core::array::from_fn(|c| last[c].wrapping_sub(before[c]));
-        Self { last, speed }
+    /// After these points.
+    fn after(points: &[InkPoint], shift: u8) -> Self {
+        let known = FIT.len() + JUDGED;
+        let last = points.len().saturating_sub(known);
+        let way: Vec<_> = points[last..]
+            .iter()
+            .map(|&point| channels(point, shift))
+            .collect();
+        let is_unsteady = way.len() == known && {
+            let (mut by_two, mut by_many) = (0, 0);
+            for at in FIT.len()..known {
+                for c in 0..2 {
+                    let miss = |expected: i32| u64::from(way[at][c].abs_diff(expected));
+                    by_two += miss(straight(&way[..at], c));
+                    by_many += miss(fitted(&way[..at], c));
+                }
+            }
+            by_many < by_two
+        };
+        Self { way, is_unsteady }
     }
 
     fn expected(&self) -> [i32; 3] {
-        core::array::from_fn(|c| self.last[c].wrapping_add(self.speed[c]))
+        core::array::from_fn(|c| {
+            // Pressure is smooth.
+            if self.is_unsteady && c < 2 {
+                fitted(&self.way, c)
+            } else {
+                straight(&self.way, c)
+            }
+        })
     }
 
     fn moved(&mut self, now: [i32; 3]) {
-        self.speed = core::array::from_fn(|c| now[c].wrapping_sub(self.last[c]));
-        self.last = now;
+        self.way.push(now);
+    }
+}
+
+/// The end of a stroke: no points will come any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct End {
+    /// Which stroke: its drawing order.
+    pub begin: Position,
+    /// The low bits of the op's counter.
+    counter_low: u8,
+}
+
+const fn low(counter: u32) -> u8 {
+    (counter & ((1 << COUNTER_BITS) - 1)) as u8
+}
+
+impl End {
+    /// Of a stroke that still grows, by an op.
+    pub const fn new(stroke: &Stroke, id: OpId) -> Self {
+        Self {
+            begin: stroke.z,
+            counter_low: low(id.counter),
+        }
+    }
+
+    /// The op may have this counter.
+    pub const fn may_be(self, counter: u32) -> bool {
+        low(counter) == self.counter_low
     }
 }
 
 impl Growth {
     /// What `points` of an op add to a stroke as it is before. `None` for a stroke that has no points or is finished.
     pub fn new(stroke: &Stroke, id: OpId, points: &[InkPoint]) -> Option<Self> {
-        let mut growth = Self::after(stroke.z, stroke.last_points()?, points);
-        growth.counter_low = (id.counter & ((1 << COUNTER_BITS) - 1)) as u8;
+        let points_before = stroke.wet_points()?;
+        let mut growth = Self::behind(stroke.z, points_before, points);
+        growth.counter_low = low(id.counter);
         Some(growth)
     }
 
     /// What `points`, of whichever ops, add to the stroke that began there, behind these two
     /// ([`Stroke::points_before`]).
-    pub fn after(begin: Position, before: (InkPoint, InkPoint), points: &[InkPoint]) -> Self {
-        let low = |v: i32| v.trailing_zeros();
+    pub fn after(
+        begin: Position,
+        (last, before): (InkPoint, InkPoint),
+        points: &[InkPoint],
+    ) -> Self {
+        Self::behind(begin, &[before, last], points)
+    }
+
+    fn behind(begin: Position, before: &[InkPoint], points: &[InkPoint]) -> Self {
+        let zeros = |v: i32| v.trailing_zeros();
         let shift = points.iter().fold(SHIFT_MAX, |shift, point| {
-            shift.min(low(point.at.x)).min(low(point.at.y))
+            shift.min(zeros(point.at.x)).min(zeros(point.at.y))
         }) as u8;
         let mut pen = Pen::after(before, shift);
         let mut residuals = Vec::with_capacity(points.len());
@@ -90,7 +172,7 @@ impl Growth {
 
     /// The op may have this counter.
     pub const fn may_be(&self, counter: u32) -> bool {
-        counter & ((1 << COUNTER_BITS) - 1) == self.counter_low as u32
+        low(counter) == self.counter_low
     }
 
     /// The points, for a stroke as it was before them. `None` for one that has no points or is finished.
@@ -98,15 +180,22 @@ impl Growth {
     /// # Errors
     /// Points that are not on the plane: not of this stroke.
     pub fn points(&self, stroke: &Stroke) -> Result<Option<Vec<InkPoint>>, DecodeError> {
-        let before = stroke.last_points();
-        before.map(|before| self.points_after(before)).transpose()
+        let before = stroke.wet_points();
+        before.map(|before| self.points_behind(before)).transpose()
     }
 
     /// The points behind these two ([`Stroke::points_before`]).
     ///
     /// # Errors
     /// Points that are not on the plane: not of this stroke.
-    pub fn points_after(&self, before: (InkPoint, InkPoint)) -> Result<Vec<InkPoint>, DecodeError> {
+    pub fn points_after(
+        &self,
+        (last, before): (InkPoint, InkPoint),
+    ) -> Result<Vec<InkPoint>, DecodeError> {
+        self.points_behind(&[before, last])
+    }
+
+    fn points_behind(&self, before: &[InkPoint]) -> Result<Vec<InkPoint>, DecodeError> {
         let mut pen = Pen::after(before, self.shift);
         let mut points = Vec::with_capacity(self.residuals.len());
         for residual in &self.residuals {
@@ -131,9 +220,72 @@ impl Growth {
 /// Writes and reads growths one after the other; what they have in common is learned on the way.
 #[derive(Debug)]
 pub(crate) struct GrowthCoder {
-    distance: Adaptive,
+    names: NameCoder,
     channels: [Adaptive; 3],
     shift: u8,
+    count: usize,
+}
+
+/// Names strokes and ops on them, one after the other. A room lets those who draw act in the order in which their
+/// strokes began, so that the next stroke is most often a little further on.
+#[derive(Debug)]
+struct NameCoder {
+    distance: Adaptive,
+    ahead: Adaptive,
+    last: Option<(Position, u8)>,
+}
+
+impl NameCoder {
+    /// The next op on the stroke of the one before.
+    fn successor(&self) -> Option<(Position, u8)> {
+        let (begin, low) = self.last?;
+        Some((begin, self::low(u32::from(low) + 1)))
+    }
+
+    fn write(&mut self, bits: &mut BitWriter<'_>, begin: Position, low: u8, position: Position) {
+        let ahead = self.last.and_then(|(last, _)| {
+            let ahead = begin.0.checked_sub(last.0)?;
+            u32::try_from(ahead).ok()
+        });
+        if self.last.is_some() {
+            bits.bits(ahead.is_some().into(), 1);
+        }
+        if let Some(ahead) = ahead {
+            bits.rice(ahead, self.ahead.k());
+            self.ahead.learn(ahead);
+        } else {
+            // A stroke that began so long ago that the distance escapes is still told whole.
+            let distance = position.0.saturating_sub(begin.0).min(u32::MAX.into()) as u32;
+            bits.rice(distance, self.distance.k());
+            self.distance.learn(distance);
+        }
+        bits.bits(low.into(), COUNTER_BITS);
+        self.last = Some((begin, low));
+    }
+
+    fn read(
+        &mut self,
+        bits: &mut BitReader<'_>,
+        position: Position,
+    ) -> Result<(Position, u8), DecodeError> {
+        let begin = match self.last {
+            Some((last, _)) if bits.bits(1)? == 1 => {
+                let ahead = bits.rice(self.ahead.k())?;
+                self.ahead.learn(ahead);
+                last.0.checked_add(ahead.into())
+            }
+            _ => {
+                let distance = bits.rice(self.distance.k())?;
+                self.distance.learn(distance);
+                position.0.checked_sub(distance.into())
+            }
+        };
+        let begin = begin.filter(|begin| *begin <= position.0);
+        let begin = Position(begin.ok_or(DecodeError::OutOfRange)?);
+        let low = bits.bits(COUNTER_BITS)? as u8;
+        self.last = Some((begin, low));
+        Ok((begin, low))
+    }
 }
 
 /// Parameter of the number of points: three at a time at 60 samples and 20 batches a second.
@@ -144,34 +296,49 @@ const SHIFT_BITS: u32 = 3;
 impl GrowthCoder {
     pub(crate) const fn new() -> Self {
         Self {
-            distance: Adaptive::starting_at(512),
+            names: NameCoder {
+                distance: Adaptive::starting_at(512),
+                ahead: Adaptive::starting_at(64),
+                last: None,
+            },
             channels: [
                 Adaptive::starting_at(12),
                 Adaptive::starting_at(12),
                 Adaptive::starting_at(3),
             ],
             shift: 4,
+            count: 3,
         }
     }
 
-    /// `position` is the op's own.
-    pub(crate) fn write(&mut self, bits: &mut BitWriter<'_>, growth: &Growth, position: Position) {
-        // A stroke that began so long ago that the distance escapes is still told whole.
-        let distance = position
-            .0
-            .saturating_sub(growth.begin.0)
-            .min(u32::MAX.into()) as u32;
-        bits.rice(distance, self.distance.k());
-        self.distance.learn(distance);
-        bits.bits(growth.counter_low.into(), COUNTER_BITS);
-        if growth.shift == self.shift {
+    /// It follows the growth before it on the same stroke.
+    pub(crate) fn is_next(&self, growth: &Growth) -> bool {
+        self.names.successor() == Some((growth.begin, growth.counter_low))
+    }
+
+    /// `position` is the op's own; `is_next` is known to the reader.
+    pub(crate) fn write(
+        &mut self,
+        bits: &mut BitWriter<'_>,
+        growth: &Growth,
+        position: Position,
+        is_next: bool,
+    ) {
+        if is_next {
+            self.names.last = self.names.successor();
+        } else {
+            let (begin, low) = (growth.begin, growth.counter_low);
+            self.names.write(bits, begin, low, position);
+        }
+        let count = growth.residuals.len();
+        if (growth.shift, count) == (self.shift, self.count) {
             bits.bits(1, 1);
         } else {
             bits.bits(0, 1);
             bits.bits(growth.shift.into(), SHIFT_BITS);
-            self.shift = growth.shift;
+            bits.rice(count as u32 - 1, COUNT_K);
+            (self.shift, self.count) = (growth.shift, count);
         }
-        bits.rice(growth.residuals.len() as u32 - 1, COUNT_K);
         for residual in &growth.residuals {
             for (adaptive, &v) in self.channels.iter_mut().zip(residual) {
                 let code = zigzag(v);
@@ -185,23 +352,24 @@ impl GrowthCoder {
         &mut self,
         bits: &mut BitReader<'_>,
         position: Position,
+        is_next: bool,
     ) -> Result<Growth, DecodeError> {
-        let distance = bits.rice(self.distance.k())?;
-        self.distance.learn(distance);
-        let begin = position
-            .0
-            .checked_sub(distance.into())
-            .ok_or(DecodeError::OutOfRange)?;
-        let counter_low = bits.bits(COUNTER_BITS)? as u8;
+        let (begin, counter_low) = if is_next {
+            let next = self.names.successor().ok_or(DecodeError::Malformed)?;
+            self.names.last = Some(next);
+            next
+        } else {
+            self.names.read(bits, position)?
+        };
         if bits.bits(1)? == 0 {
             self.shift = bits.bits(SHIFT_BITS)? as u8;
+            self.count = bits.rice(COUNT_K)? as usize + 1;
+            if self.count > POINTS_PER_OP_MAX {
+                return Err(DecodeError::OutOfRange);
+            }
         }
-        let count = bits.rice(COUNT_K)? as usize + 1;
-        if count > POINTS_PER_OP_MAX {
-            return Err(DecodeError::OutOfRange);
-        }
-        let mut residuals = Vec::with_capacity(count);
-        for _ in 0..count {
+        let mut residuals = Vec::with_capacity(self.count);
+        for _ in 0..self.count {
             let mut residual = [0; 3];
             for (adaptive, v) in self.channels.iter_mut().zip(&mut residual) {
                 let code = bits.rice(adaptive.k())?;
@@ -211,17 +379,32 @@ impl GrowthCoder {
             residuals.push(residual);
         }
         Ok(Growth {
-            begin: Position(begin),
+            begin,
             counter_low,
             shift: self.shift,
             residuals,
         })
     }
+
+    /// The last op on a stroke, which adds nothing.
+    pub(crate) fn write_end(&mut self, bits: &mut BitWriter<'_>, end: End, position: Position) {
+        self.names.write(bits, end.begin, end.counter_low, position);
+    }
+
+    /// Reads what [`GrowthCoder::write_end`] wrote.
+    pub(crate) fn read_end(
+        &mut self,
+        bits: &mut BitReader<'_>,
+        position: Position,
+    ) -> Result<End, DecodeError> {
+        let (begin, counter_low) = self.names.read(bits, position)?;
+        Ok(End { begin, counter_low })
+    }
 }
 
 /// The distance of `begin` to `position` can be told.
-pub(crate) const fn is_tellable(growth: &Growth, position: Position) -> bool {
-    position.0 >= growth.begin.0 && position.0 - growth.begin.0 <= u32::MAX as u64
+pub(crate) const fn is_tellable(begin: Position, position: Position) -> bool {
+    position.0 >= begin.0 && position.0 - begin.0 <= u32::MAX as u64
 }
 
 #[cfg(test)]
@@ -269,13 +452,16 @@ mod tests {
             let mut bits = BitWriter::new(&mut bytes);
             let mut coder = GrowthCoder::new();
             for growth in &growths {
-                coder.write(&mut bits, growth, Position(90));
+                let is_next = coder.is_next(growth);
+                bits.bits(is_next.into(), 1);
+                coder.write(&mut bits, growth, Position(90), is_next);
             }
             bits.finish();
             let mut bits = BitReader::new(&bytes);
             let mut coder = GrowthCoder::new();
             for (n, points) in added.iter().enumerate() {
-                let growth = coder.read(&mut bits, Position(90));
+                let is_next = bits.bits(1) == Ok(1);
+                let growth = coder.read(&mut bits, Position(90), is_next);
                 prop_assert_eq!(growth.as_ref(), Ok(&growths[n]));
                 prop_assert_eq!(growths[n].points(&stroke), Ok(Some(points.clone())));
                 prop_assert!(growths[n].may_be(100 + n as u32) && !growths[n].may_be(101 + n as u32));
@@ -287,7 +473,9 @@ mod tests {
             let stroke = stroke(&before);
             let mut bits = BitReader::new(&bytes);
             let mut coder = GrowthCoder::new();
-            while let Ok(growth) = coder.read(&mut bits, Position(u64::MAX)) {
+            while let Ok(is_next) = bits.bits(1)
+                && let Ok(growth) = coder.read(&mut bits, Position(u64::MAX), is_next == 1)
+            {
                 let _ = growth.points(&stroke);
             }
         }
@@ -317,7 +505,7 @@ mod tests {
                 let points = [at(t), at(t + 1.0 / 60.0), at(t + 2.0 / 60.0)];
                 let growth = Growth::new(stroke, stroke.id.0, &points).expect("it grows");
                 stroke.push(&points);
-                coder.write(&mut bits, &growth, Position(800));
+                coder.write(&mut bits, &growth, Position(800), false);
                 count += 1;
             }
             bits.finish();

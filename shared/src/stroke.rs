@@ -200,6 +200,14 @@ impl Stroke {
         Some((*points.get(last as usize)?, *before))
     }
 
+    /// The points of a stroke that still grows; `None` for one that has none or is finished.
+    pub fn wet_points(&self) -> Option<&[InkPoint]> {
+        match &self.ink {
+            Ink::Wet(points) if !points.is_empty() => Some(points),
+            Ink::Wet(_) | Ink::Dry(_) => None,
+        }
+    }
+
     /// Where it begins.
     pub fn first_point(&self) -> Option<BoardPoint> {
         match &self.ink {

@@ -40,7 +40,7 @@ mod updates;
 
 pub use client_message::{ClientMessage, Hello, Resume};
 pub use live_ink::InkTail;
-pub use server_message::{ServerMessage, Welcome};
+pub use server_message::{ServerMessage, Welcome, is_cursor_delta};
 pub use updates::{Update, UpdatesWriter};
 
 use bitcode::{Decode, DecodeOwned, Encode};

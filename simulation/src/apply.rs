@@ -4,9 +4,9 @@ use bevy_app::{App, Plugin};
 use bevy_ecs::prelude::*;
 use bevy_ecs::schedule::IntoScheduleConfigs;
 use bytes::Bytes;
-use chalkboard_shared::growth::Growth;
+use chalkboard_shared::growth::{End, Growth};
 use chalkboard_shared::merge::Strokes;
-use chalkboard_shared::{Op, OpEntry, OpId, Position, merge};
+use chalkboard_shared::{Op, OpEntry, OpId, Position, Stroke, merge};
 
 use crate::authorize::{Candidate, Candidates};
 use crate::authors::{Authors, note_author};
@@ -26,12 +26,19 @@ pub(crate) struct Accepted {
     pub(crate) stamp: Option<u32>,
     /// As it stands in the log and is told to those who get it whole.
     pub(crate) body: Bytes,
-    /// What those are told who hold the stroke, if it makes one grow.
-    pub(crate) growth: Option<Growth>,
+    /// What those are told who hold the stroke, if it makes one grow or ends one.
+    pub(crate) brief: Option<Brief>,
     /// The strokes that it changed, by their places in [`StrokeTable::touched`].
     pub(crate) touched: Vec<u32>,
     /// It does nothing but add to its one stroke, so that a copy of the whole stroke makes it superfluous.
     pub(crate) is_growth: bool,
+}
+
+/// An op in few words, for those who hold the stroke as it was before.
+#[derive(Debug)]
+pub(crate) enum Brief {
+    Growth(Growth),
+    End(End),
 }
 
 /// Accepted ops of this tick, in order.
@@ -64,7 +71,7 @@ fn apply_ops(world: &mut World) {
     } in candidates.drain(..)
     {
         let position = world.resource::<Ledger>().position.next();
-        let growth = growth(world, id, &op);
+        let brief = brief(world, id, &op);
         let live = live_ink::grown(world, &op);
         let result = merge::apply(&mut Board(world), id, position, &op);
         world.resource_mut::<Ledger>().answer(id);
@@ -93,7 +100,7 @@ fn apply_ops(world: &mut World) {
                     position,
                     stamp,
                     body,
-                    growth,
+                    brief,
                     touched,
                     is_growth,
                 });
@@ -108,12 +115,21 @@ fn apply_ops(world: &mut World) {
     world.resource_mut::<Candidates>().0 = candidates;
 }
 
-/// What an op is going to add to its stroke.
-fn growth(world: &mut World, id: OpId, op: &Op) -> Option<Growth> {
-    let Op::Extend { stroke, ink } = op else {
-        return None;
-    };
-    Growth::new(Board(world).get(*stroke)?, id, ink.points())
+/// What an op is going to do to a stroke that grows.
+fn brief(world: &mut World, id: OpId, op: &Op) -> Option<Brief> {
+    match op {
+        Op::Extend { stroke, ink } => {
+            let growth = Growth::new(Board(world).get(*stroke)?, id, ink.points())?;
+            Some(Brief::Growth(growth))
+        }
+        Op::Finish { stroke } => {
+            let board = Board(world);
+            let stroke: &Stroke = board.get(*stroke)?;
+            let grows = stroke.wet_points().is_some();
+            grows.then(|| Brief::End(End::new(stroke, id)))
+        }
+        _ => None,
+    }
 }
 
 fn record_ops(accepted: Res<AcceptedOps>, clock: Res<Clock>, mut output: ResMut<Output>) {

@@ -9,6 +9,7 @@ use chalkboard_shared::{Op, OpId, RejectReason, Rights};
 use crate::ledger::Ledger;
 use crate::people::{OpQueue, People, User, WaitingOp};
 use crate::room::{RoomSystems, RoomTick};
+use crate::strokes::{Body, StrokeTable};
 
 /// An op that may be applied.
 #[derive(Debug)]
@@ -36,17 +37,35 @@ impl Plugin for AuthorizePlugin {
 /// At most [`OPS_PER_TICK_MAX`] ops and [`POINTS_PER_TICK_MAX`] points a session and tick, so that a burst of one delays nobody else's.
 fn authorize_ops(
     people: Res<People>,
+    table: Res<StrokeTable>,
+    bodies: Query<&Body>,
     mut ledger: ResMut<Ledger>,
     mut queues: Query<(&User, &mut OpQueue)>,
     mut candidates: ResMut<Candidates>,
 ) {
-    for &entity in people.sessions.values() {
+    // Strokes that grow are told most briefly in the order in which they began; among sessions any order is fair. It
+    // follows from the board and what waits, so that a recording that begins here goes on alike.
+    let begun = |op: &Op| match op {
+        Op::Extend { stroke, .. } | Op::Finish { stroke } => {
+            let body = bodies.get(table.entity(*stroke)?).ok()?;
+            Some(body.0.z)
+        }
+        _ => None,
+    };
+    let mut turns: Vec<_> = people
+        .sessions
+        .iter()
+        .filter_map(|(session, &entity)| {
+            let (_, queue) = queues.get(entity).ok()?;
+            let first = queue.waiting.front()?;
+            Some((begun(&first.op), *session, entity))
+        })
+        .collect();
+    turns.sort_unstable();
+    for (_, _, entity) in turns {
         let Ok((User(person), mut queue)) = queues.get_mut(entity) else {
             continue;
         };
-        if queue.waiting.is_empty() {
-            continue;
-        }
         let queue = queue.as_mut();
         queue.is_answered = true;
         let verdict = match person.rights {

@@ -8,11 +8,12 @@ use bevy_app::{App, Plugin};
 use bevy_ecs::prelude::*;
 use bevy_ecs::schedule::IntoScheduleConfigs;
 use bytes::Bytes;
-use chalkboard_shared::BoardRect;
 use chalkboard_shared::codec::Writer;
+use chalkboard_shared::presence::Pace;
 use chalkboard_shared::wire::UpdatesWriter;
+use chalkboard_shared::{BoardRect, Tick};
 
-use crate::apply::{Accepted, AcceptedOps};
+use crate::apply::{Accepted, AcceptedOps, Brief};
 use crate::audience::Audience;
 use crate::joining::{Turns, follow_views, notice_views, send_chunks};
 use crate::live_ink::{LiveInk, tell_live_ink};
@@ -23,6 +24,9 @@ use crate::strokes::{Body, StrokeTable, Touched};
 
 /// Size in bytes at which a frame of updates is closed and the next begun.
 const UPDATES_BYTES_TARGET: usize = 128 * 1024;
+
+/// Unit of a stamp in microseconds.
+const STAMP_US: u32 = 10;
 
 /// Sends changes to those who cover them.
 pub(crate) struct InterestPlugin;
@@ -114,6 +118,7 @@ pub(crate) fn send_changes(
     let mut whole: Vec<Option<Bytes>> = vec![None; touched.len()];
     let mut relevances = vec![Relevance::None; touched.len()];
     let mut relevant_ops = Vec::new();
+    let stamp_shift = stamp_shift(clock.pace);
     audience.visit_met(&reaches, |area, slots| {
         relevant_ops.clear();
         for &slot in slots {
@@ -134,11 +139,7 @@ pub(crate) fn send_changes(
         // An op that has touched several strokes is told once, in the room's order like all others.
         relevant_ops.sort_unstable();
         relevant_ops.dedup();
-        let mut frames = Frames {
-            tick: clock.tick,
-            current: UpdatesWriter::new(clock.tick),
-            done: Vec::new(),
-        };
+        let mut frames = Frames::of(clock.tick, stamp_shift);
         for &op in &relevant_ops {
             let op = &accepted.0[op as usize];
             let mut relevances = op.touched.iter().map(|&slot| relevances[slot as usize]);
@@ -149,10 +150,12 @@ pub(crate) fn send_changes(
             };
             if let Some(relevance) = relevances.find(|relevance| is_wanted(*relevance)) {
                 // Only those who know all of a stroke know where its pen was going.
-                let growth = op.growth.as_ref().filter(|_| relevance == Relevance::Known);
+                let brief = op.brief.as_ref().filter(|_| relevance == Relevance::Known);
                 frames.add(|frame| {
-                    let is_told =
-                        growth.is_some_and(|growth| frame.growth(op.position, op.stamp, growth));
+                    let is_told = brief.is_some_and(|brief| match brief {
+                        Brief::Growth(growth) => frame.growth(op.position, op.stamp, growth),
+                        Brief::End(end) => frame.end(op.position, op.stamp, *end),
+                    });
                     if !is_told {
                         frame.op(op.position, op.stamp, &op.body);
                     }
@@ -215,16 +218,34 @@ impl OpsByStroke {
 
 /// Update frames of one area, cut at a size.
 struct Frames<'a> {
-    tick: chalkboard_shared::Tick,
+    tick: Tick,
+    stamp_shift: u32,
     current: UpdatesWriter<'a>,
     done: Vec<Bytes>,
 }
 
+/// Low bits of stamps that nobody needs: they measure how long something took, which is some ticks at least, and are
+/// told to a 64th of one.
+const fn stamp_shift(pace: Pace) -> u32 {
+    let part = pace.tick_us / STAMP_US / 64;
+    if part == 0 { 0 } else { part.ilog2() }
+}
+
 impl<'a> Frames<'a> {
+    fn of(tick: Tick, stamp_shift: u32) -> Self {
+        Self {
+            tick,
+            stamp_shift,
+            current: UpdatesWriter::new(tick, stamp_shift),
+            done: Vec::new(),
+        }
+    }
+
     fn add(&mut self, write: impl FnOnce(&mut UpdatesWriter<'a>)) {
         write(&mut self.current);
         if self.current.len() >= UPDATES_BYTES_TARGET {
-            let full = core::mem::replace(&mut self.current, UpdatesWriter::new(self.tick));
+            let next = UpdatesWriter::new(self.tick, self.stamp_shift);
+            let full = core::mem::replace(&mut self.current, next);
             self.done.push(full.finish());
         }
     }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use chalkboard_client::{Client, ClientOptions};
 use chalkboard_shared::codec::Writer;
 use chalkboard_shared::cursor::{CursorState, CursorTool};
-use chalkboard_shared::growth::Growth;
+use chalkboard_shared::growth::{End, Growth};
 use chalkboard_shared::interest::Coverage;
 use chalkboard_shared::op::{Former, InkRun, Taken};
 use chalkboard_shared::presence::{
@@ -163,6 +163,20 @@ fn every_message() -> Vec<(&'static str, Bytes)> {
         stamp: Some(70_000),
         growth: Growth::new(&wet, ID, ink().points()).expect("it grows"),
     };
+    let next = OpId {
+        counter: ID.counter + 1,
+        ..ID
+    };
+    let grown_on = Update::Growth {
+        position: Position(11),
+        stamp: Some(75_000),
+        growth: Growth::new(&wet, next, ink().points()).expect("it grows"),
+    };
+    let end = Update::End {
+        position: Position(12),
+        stamp: None,
+        end: End::new(&wet, ID),
+    };
     let person = Participant {
         session: SessionId(3),
         actor: ActorId(4),
@@ -246,7 +260,7 @@ fn every_message() -> Vec<(&'static str, Bytes)> {
                 updates: every_op()
                     .into_iter()
                     .map(entry)
-                    .chain([growth, Update::Stroke(Box::new(stroke()))])
+                    .chain([growth, grown_on, end, Update::Stroke(Box::new(stroke()))])
                     .collect(),
             },
         ),

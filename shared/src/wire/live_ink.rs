@@ -43,11 +43,11 @@ pub(super) fn encode<'a>(
         let mut fitting = 0;
         for tail in tails.clone().take(told) {
             // Nobody goes on with a stroke for so long that it could not be named.
-            if growth::is_tellable(&tail.growth, newest) {
+            if growth::is_tellable(tail.growth.begin, newest) {
                 bits.bits(1, 1);
                 bits.rice(tail.first, firsts.k());
                 firsts.learn(tail.first);
-                growths.write(&mut bits, &tail.growth, newest);
+                growths.write(&mut bits, &tail.growth, newest, false);
             }
             // The end takes a bit more.
             if bits.len() + 1 > bytes_max {
@@ -83,7 +83,7 @@ pub(super) fn decode(r: &mut Reader) -> Result<Vec<InkTail>, DecodeError> {
         if first == 0 {
             return Err(DecodeError::OutOfRange);
         }
-        let growth = growths.read(&mut bits, newest)?;
+        let growth = growths.read(&mut bits, newest, false)?;
         tails.push(InkTail { first, growth });
     }
     bits.finish()?;

@@ -122,6 +122,11 @@ pub enum ServerMessage {
     Bye(DisconnectReason),
 }
 
+/// A frame tells where cursors have moved to: it may be left out, and nothing that comes later needs it.
+pub fn is_cursor_delta(frame: &[u8]) -> bool {
+    frame.first() == Some(&CURSOR_DELTA)
+}
+
 impl ServerMessage {
     /// The frame.
     pub fn encode(&self) -> Bytes {
@@ -444,12 +449,19 @@ mod tests {
             let entry = |position| OpEntry { position, id: OpId { actor: ActorId(3), counter: 40 }, op: op.clone() };
             let grown = crate::growth::Growth::new(&wet_stroke(), OpId { actor: ActorId(7), counter: 9 }, &[InkPoint::new(90, 40, 3)]);
             let growth = |position, stamp| Update::Growth { position, stamp, growth: grown.clone().expect("it grows") };
+            let next = crate::growth::Growth::new(&wet_stroke(), OpId { actor: ActorId(7), counter: 10 }, &[InkPoint::new(90, 40, 3)]);
+            let next = |position, stamp| Update::Growth { position, stamp, growth: next.clone().expect("it grows") };
+            let end = |position| Update::End { position, stamp: None, end: crate::growth::End::new(&wet_stroke(), OpId { actor: ActorId(7), counter: 11 }) };
             round_trip(&ServerMessage::Updates { tick: Tick(1), updates: vec![
                 growth(Position(1 << 40), None),
                 Update::Op(entry(Position((1 << 40) + 1)), None),
                 Update::Stroke(Box::new(stroke())),
                 Update::Op(entry(Position((1 << 40) + 30)), Some(70_000)),
                 growth(Position((1 << 40) + 31), Some(69_000)),
+                next(Position((1 << 40) + 32), Some(74_000)),
+                growth(Position((1 << 40) + 35), Some(69_000)),
+                next(Position((1 << 40) + 36), None),
+                end(Position((1 << 40) + 37)),
             ] });
         }
 

@@ -1,27 +1,34 @@
 //! What a tick has changed, for those who cover it.
 //!
 //! # Format
-//! `varint tick`, `varint` position of the first op, `u8 flags` (bit 0: stamps, then `u32` the first), `varint` length of
-//! the bits, the bits, and then bodies, each behind its length. In bits, per update: 1 for a growth, 00 for the end, 01
-//! for an op and 10 for a whole stroke. An op's position is that of the op before, 1, and a gap, Rice(0); its stamp where
-//! there are any is 1 bit, and the difference to the one before, adaptive Rice. A growth follows as
-//! [`crate::growth`] has it; ops and strokes take the next body.
+//! `varint tick`, `varint` position of the first op, `u8 flags` (bit 0: stamps, then `u32` the first; bits 4 to 7: low bits
+//! of stamps that are left out), `varint` length of the bits, the bits, and then bodies, each behind its length. In bits,
+//! per update: 1 for a growth, 00 for the end, 01 for an op, 10 for a whole stroke and 11 for the end of a stroke. An
+//! op's position is that of the op before, 1, and a gap, Rice(0). A growth has 1 bit that is set if it follows on the
+//! same stroke with the next counter, and has a stamp if the one before has. Where there are stamps and this does not
+//! tell it, 1 bit says whether the op has one; a stamp is the difference to the one before, adaptive Rice, of growths
+//! that follow the difference to that. A growth goes on as [`crate::growth`] has it; ops and strokes take the next body.
 
 use bytes::Bytes;
 
 use super::server_message::UPDATES;
 use crate::codec::bits::{Adaptive, BitReader, BitWriter, unzigzag, zigzag};
 use crate::codec::{DecodeError, Reader, Writer};
-use crate::growth::{self, Growth, GrowthCoder};
+use crate::growth::{self, End, Growth, GrowthCoder};
 use crate::id::{Position, Tick};
 use crate::limits::SERVER_FRAME_BYTES_MAX;
 use crate::op::OpEntry;
 use crate::stroke::Stroke;
 
 const FLAG_STAMPS: u8 = 1;
+const SHIFT_AT: u32 = 4;
+/// Low bits of stamps that may be left out.
+const STAMP_SHIFT_MAX: u32 = 15;
 const GAP_K: u32 = 0;
 /// Stamps of a tick lie some milliseconds apart.
 const STAMP_EXPECTED: u32 = 1024;
+/// Those of one stroke are as far apart as its batches.
+const STRIDE_EXPECTED: u32 = 64;
 
 /// A change of what a session covers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +44,15 @@ pub enum Update {
         /// The points, for those who hold the stroke.
         growth: Growth,
     },
+    /// The op that ends a stroke was accepted.
+    End {
+        /// The op's place in the log.
+        position: Position,
+        /// The stamp that its sender has given it.
+        stamp: Option<u32>,
+        /// Which stroke, for those who hold it.
+        end: End,
+    },
     /// A stroke came into the covered area, or back: here it is, whole.
     Stroke(Box<Stroke>),
 }
@@ -47,6 +63,7 @@ pub struct UpdatesWriter<'a> {
     tick: Tick,
     entries: Vec<Entry<'a>>,
     has_stamps: bool,
+    stamp_shift: u32,
     bytes: usize,
 }
 
@@ -54,16 +71,18 @@ pub struct UpdatesWriter<'a> {
 enum Entry<'a> {
     Op(Position, Option<u32>, &'a [u8]),
     Growth(Position, Option<u32>, &'a Growth),
+    End(Position, Option<u32>, End),
     Stroke(&'a [u8]),
 }
 
 impl<'a> UpdatesWriter<'a> {
-    /// For the updates of a tick.
-    pub const fn new(tick: Tick) -> Self {
+    /// For the updates of a tick. Of stamps so many low bits are left out, 15 at the most: what they measure takes ticks.
+    pub fn new(tick: Tick, stamp_shift: u32) -> Self {
         Self {
             tick,
             entries: Vec::new(),
             has_stamps: false,
+            stamp_shift: stamp_shift.min(STAMP_SHIFT_MAX),
             bytes: 0,
         }
     }
@@ -78,12 +97,23 @@ impl<'a> UpdatesWriter<'a> {
     /// Adds an accepted op that makes a stroke grow. `false`, and nothing is added, for a stroke that is so old that it
     /// can't be named.
     pub fn growth(&mut self, position: Position, stamp: Option<u32>, growth: &'a Growth) -> bool {
-        if !growth::is_tellable(growth, position) {
+        if !growth::is_tellable(growth.begin, position) {
             return false;
         }
         self.has_stamps |= stamp.is_some();
         self.bytes += 16;
         self.entries.push(Entry::Growth(position, stamp, growth));
+        true
+    }
+
+    /// Adds an accepted op that ends a stroke. `false`, and nothing is added, as with [`UpdatesWriter::growth`].
+    pub fn end(&mut self, position: Position, stamp: Option<u32>, end: End) -> bool {
+        if !growth::is_tellable(end.begin, position) {
+            return false;
+        }
+        self.has_stamps |= stamp.is_some();
+        self.bytes += 4;
+        self.entries.push(Entry::End(position, stamp, end));
         true
     }
 
@@ -107,9 +137,9 @@ impl<'a> UpdatesWriter<'a> {
     pub fn finish(self) -> Bytes {
         let ops = || {
             self.entries.iter().filter_map(|entry| match entry {
-                Entry::Op(position, stamp, _) | Entry::Growth(position, stamp, _) => {
-                    Some((*position, *stamp))
-                }
+                Entry::Op(position, stamp, _)
+                | Entry::Growth(position, stamp, _)
+                | Entry::End(position, stamp, _) => Some((*position, *stamp)),
                 Entry::Stroke(_) => None,
             })
         };
@@ -119,23 +149,41 @@ impl<'a> UpdatesWriter<'a> {
         w.u8(UPDATES);
         w.varint(self.tick.0);
         w.varint(first.0);
-        w.u8(if self.has_stamps { FLAG_STAMPS } else { 0 });
+        let shift = self.stamp_shift;
+        let flags = if self.has_stamps {
+            FLAG_STAMPS | (shift << SHIFT_AT) as u8
+        } else {
+            0
+        };
+        w.u8(flags);
+        let stamp = stamp >> shift;
         if self.has_stamps {
             w.raw(&stamp.to_le_bytes());
         }
         let mut packed = Vec::with_capacity(self.entries.len() * 10);
         let mut bits = BitWriter::new(&mut packed);
-        let mut coder = Coder::new(first, self.has_stamps, stamp);
+        let mut coder = Coder::new(first, self.has_stamps.then_some(shift), stamp);
         for entry in &self.entries {
             match entry {
                 Entry::Growth(position, stamp, growth) => {
                     bits.bits(1, 1);
-                    coder.write(&mut bits, *position, *stamp);
-                    coder.growths.write(&mut bits, growth, *position);
+                    coder.write_position(&mut bits, *position);
+                    let is_next =
+                        coder.growths.is_next(growth) && coder.is_stamped == stamp.is_some();
+                    bits.bits(is_next.into(), 1);
+                    coder.write_stamp(&mut bits, *stamp, is_next);
+                    coder.growths.write(&mut bits, growth, *position, is_next);
                 }
                 Entry::Op(position, stamp, _) => {
                     bits.bits(0b010, 3);
-                    coder.write(&mut bits, *position, *stamp);
+                    coder.write_position(&mut bits, *position);
+                    coder.write_stamp(&mut bits, *stamp, false);
+                }
+                Entry::End(position, stamp, end) => {
+                    bits.bits(0b110, 3);
+                    coder.write_position(&mut bits, *position);
+                    coder.write_stamp(&mut bits, *stamp, false);
+                    coder.growths.write_end(&mut bits, *end, *position);
                 }
                 Entry::Stroke(_) => bits.bits(0b100, 3),
             }
@@ -155,39 +203,39 @@ impl<'a> UpdatesWriter<'a> {
 /// Positions and stamps, in the order in which they travel.
 struct Coder {
     next: Position,
-    has_stamps: bool,
+    /// Low bits that are left out of stamps, where there are stamps.
+    stamp_shift: Option<u32>,
+    /// The last stamp, without those bits.
     stamp: u32,
+    /// The last op had one.
+    is_stamped: bool,
     stamps: Adaptive,
+    /// By how much the last stamp of a growth that follows was later.
+    stride: u32,
+    strides: Adaptive,
     growths: GrowthCoder,
 }
 
 impl Coder {
-    const fn new(first: Position, has_stamps: bool, stamp: u32) -> Self {
+    const fn new(first: Position, stamp_shift: Option<u32>, stamp: u32) -> Self {
         Self {
             next: first,
-            has_stamps,
+            stamp_shift,
             stamp,
+            is_stamped: false,
             stamps: Adaptive::starting_at(STAMP_EXPECTED),
+            stride: 0,
+            strides: Adaptive::starting_at(STRIDE_EXPECTED),
             growths: GrowthCoder::new(),
         }
     }
 
-    fn write(&mut self, bits: &mut BitWriter<'_>, position: Position, stamp: Option<u32>) {
+    fn write_position(&mut self, bits: &mut BitWriter<'_>, position: Position) {
         bits.rice(position.0.wrapping_sub(self.next.0) as u32, GAP_K);
         self.next = position.next();
-        if !self.has_stamps {
-            return;
-        }
-        bits.bits(stamp.is_some().into(), 1);
-        if let Some(stamp) = stamp {
-            let code = zigzag(stamp.wrapping_sub(self.stamp) as i32);
-            bits.rice(code, self.stamps.k());
-            self.stamps.learn(code);
-            self.stamp = stamp;
-        }
     }
 
-    fn read(&mut self, bits: &mut BitReader<'_>) -> Result<(Position, Option<u32>), DecodeError> {
+    fn read_position(&mut self, bits: &mut BitReader<'_>) -> Result<Position, DecodeError> {
         let position = self
             .next
             .0
@@ -195,14 +243,64 @@ impl Coder {
             .filter(|position| *position < u64::MAX)
             .ok_or(DecodeError::OutOfRange)?;
         self.next = Position(position + 1);
-        let mut stamp = None;
-        if self.has_stamps && bits.bits(1)? == 1 {
-            let code = bits.rice(self.stamps.k())?;
-            self.stamps.learn(code);
-            self.stamp = self.stamp.wrapping_add(unzigzag(code) as u32);
-            stamp = Some(self.stamp);
+        Ok(Position(position))
+    }
+
+    fn write_stamp(&mut self, bits: &mut BitWriter<'_>, stamp: Option<u32>, is_next: bool) {
+        let Some(shift) = self.stamp_shift else {
+            return;
+        };
+        if !is_next {
+            bits.bits(stamp.is_some().into(), 1);
+            self.is_stamped = stamp.is_some();
         }
-        Ok((Position(position), stamp))
+        if let Some(stamp) = stamp {
+            let stamp = stamp >> shift;
+            let later = stamp.wrapping_sub(self.stamp);
+            self.stamp = stamp;
+            let (expected, adaptive) = self.expectation(is_next);
+            let code = zigzag(later.wrapping_sub(expected) as i32);
+            bits.rice(code, adaptive.k());
+            adaptive.learn(code);
+            if is_next {
+                self.stride = later;
+            }
+        }
+    }
+
+    fn read_stamp(
+        &mut self,
+        bits: &mut BitReader<'_>,
+        is_next: bool,
+    ) -> Result<Option<u32>, DecodeError> {
+        let Some(shift) = self.stamp_shift else {
+            return Ok(None);
+        };
+        if !is_next {
+            self.is_stamped = bits.bits(1)? == 1;
+        }
+        if !self.is_stamped {
+            return Ok(None);
+        }
+        let (expected, adaptive) = self.expectation(is_next);
+        let code = bits.rice(adaptive.k())?;
+        adaptive.learn(code);
+        let later = expected.wrapping_add(unzigzag(code) as u32);
+        if is_next {
+            self.stride = later;
+        }
+        self.stamp = self.stamp.wrapping_add(later);
+        // The middle of what it may have been.
+        Ok(Some((self.stamp << shift) | ((1 << shift) >> 1)))
+    }
+
+    /// By how much the next stamp should be later, and how wrong that is.
+    fn expectation(&mut self, is_next: bool) -> (u32, &mut Adaptive) {
+        if is_next {
+            (self.stride, &mut self.strides)
+        } else {
+            (0, &mut self.stamps)
+        }
     }
 }
 
@@ -212,7 +310,7 @@ pub(super) fn encode(tick: Tick, updates: &[Update]) -> Bytes {
         .iter()
         .map(|update| match update {
             Update::Op(entry, _) => entry.encode_body(),
-            Update::Growth { .. } => Bytes::new(),
+            Update::Growth { .. } | Update::End { .. } => Bytes::new(),
             Update::Stroke(stroke) => {
                 let mut body = Writer::new();
                 stroke.encode(&mut body);
@@ -220,7 +318,7 @@ pub(super) fn encode(tick: Tick, updates: &[Update]) -> Bytes {
             }
         })
         .collect();
-    let mut frame = UpdatesWriter::new(tick);
+    let mut frame = UpdatesWriter::new(tick, 0);
     for (update, body) in updates.iter().zip(&bodies) {
         match update {
             Update::Op(entry, stamp) => frame.op(entry.position, *stamp, body),
@@ -230,6 +328,14 @@ pub(super) fn encode(tick: Tick, updates: &[Update]) -> Bytes {
                 growth,
             } => {
                 let is_told = frame.growth(*position, *stamp, growth);
+                debug_assert!(is_told, "it was told before");
+            }
+            Update::End {
+                position,
+                stamp,
+                end,
+            } => {
+                let is_told = frame.end(*position, *stamp, *end);
                 debug_assert!(is_told, "it was told before");
             }
             Update::Stroke(_) => frame.stroke(body),
@@ -242,24 +348,27 @@ pub(super) fn encode(tick: Tick, updates: &[Update]) -> Bytes {
 pub(super) fn decode(r: &mut Reader) -> Result<(Tick, Vec<Update>), DecodeError> {
     let tick = Tick(r.varint()?);
     let first = Position(r.varint()?);
-    let has_stamps = match r.u8()? {
-        0 => false,
-        FLAG_STAMPS => true,
+    let flags = r.u8()?;
+    let stamp_shift = match flags & ((1 << SHIFT_AT) - 1) {
+        0 if flags == 0 => None,
+        FLAG_STAMPS => Some(u32::from(flags >> SHIFT_AT)),
         _ => return Err(DecodeError::Malformed),
     };
-    let stamp = if has_stamps {
+    let stamp = if stamp_shift.is_some() {
         u32::from_le_bytes([r.u8()?, r.u8()?, r.u8()?, r.u8()?])
     } else {
         0
     };
     let packed = r.slice(SERVER_FRAME_BYTES_MAX)?;
     let mut bits = BitReader::new(&packed);
-    let mut coder = Coder::new(first, has_stamps, stamp);
+    let mut coder = Coder::new(first, stamp_shift, stamp);
     let mut updates = Vec::new();
     loop {
         if bits.bits(1)? == 1 {
-            let (position, stamp) = coder.read(&mut bits)?;
-            let growth = coder.growths.read(&mut bits, position)?;
+            let position = coder.read_position(&mut bits)?;
+            let is_next = bits.bits(1)? == 1;
+            let stamp = coder.read_stamp(&mut bits, is_next)?;
+            let growth = coder.growths.read(&mut bits, position, is_next)?;
             updates.push(Update::Growth {
                 position,
                 stamp,
@@ -270,7 +379,8 @@ pub(super) fn decode(r: &mut Reader) -> Result<(Tick, Vec<Update>), DecodeError>
         match bits.bits(2)? {
             0b00 => break,
             0b01 => {
-                let (position, stamp) = coder.read(&mut bits)?;
+                let position = coder.read_position(&mut bits)?;
+                let stamp = coder.read_stamp(&mut bits, false)?;
                 let entry = OpEntry::decode_body(position, r.slice(SERVER_FRAME_BYTES_MAX)?)?;
                 updates.push(Update::Op(entry, stamp));
             }
@@ -280,7 +390,16 @@ pub(super) fn decode(r: &mut Reader) -> Result<(Tick, Vec<Update>), DecodeError>
                 body.finish()?;
                 updates.push(Update::Stroke(Box::new(stroke)));
             }
-            _ => return Err(DecodeError::Malformed),
+            _ => {
+                let position = coder.read_position(&mut bits)?;
+                let stamp = coder.read_stamp(&mut bits, false)?;
+                let end = coder.growths.read_end(&mut bits, position)?;
+                updates.push(Update::End {
+                    position,
+                    stamp,
+                    end,
+                });
+            }
         }
     }
     bits.finish()?;

@@ -911,6 +911,9 @@ fn glance(frame: Bytes) -> String {
                 } => {
                     format!("{} growth of the stroke at {}", position.0, growth.begin.0)
                 }
+                Update::End { position, end, .. } => {
+                    format!("{} end of the stroke at {}", position.0, end.begin.0)
+                }
                 Update::Stroke(stroke) => format!("whole: {}", sketch(stroke)),
             });
             format!("updates of {}: {}", tick.0, list(updates.collect()))
