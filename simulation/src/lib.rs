@@ -39,7 +39,7 @@ pub use audit::AuditError;
 pub use chronicle::{Chronicle, Stretch};
 pub use fold::Fold;
 pub use input::{Input, Join, Now};
-pub use output::{Output, Recipients, Record, Send};
+pub use output::{Deferred, Output, Recipients, Record, Send};
 pub use past::{Look, difference, encode_past, moment_after, write_segment};
 pub use record::{LogRecord, RecordError};
 pub use recording::{

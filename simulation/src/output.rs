@@ -61,6 +61,15 @@ pub struct Record {
     pub bytes: Bytes,
 }
 
+/// What a tick has left out of presence, because sessions had had as much of it as they get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Deferred {
+    /// Frames, each counted for each session that did not get it.
+    pub frames: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
 /// What a tick asks its caller to do.
 #[derive(Resource, Debug, Clone, PartialEq, Eq, Default)]
 pub struct Output {
@@ -74,6 +83,8 @@ pub struct Output {
     pub authors: Vec<(ActorId, Profile)>,
     /// Sessions that the room has already forgotten: tell them why, then close.
     pub closes: Vec<(SessionId, DisconnectReason)>,
+    /// What was left out.
+    pub deferred: Deferred,
 }
 
 impl Output {

@@ -5,6 +5,7 @@
 //! receives, so that a tick costs what has moved, times the levels in use, and not people times people. Nothing here is
 //! logged and everything may be lost: later keyframes heal it, and who has missed one asks.
 
+mod budget;
 mod cell;
 mod group;
 mod level;
@@ -22,6 +23,7 @@ use chalkboard_shared::wire::ServerMessage;
 use crate::output::Output;
 use crate::people::{Cursor, People, User, Viewport};
 use crate::room::{Clock, RoomSystems, RoomTick};
+use budget::{Budgets, Outlook, outlook};
 use level::Level;
 
 /// Questions of one session that are answered in a second, after groups or names: a client that loses many packets asks
@@ -33,6 +35,8 @@ const ANSWERS_PER_SECOND: u8 = 8;
 pub(crate) struct Attention {
     /// Cells, and whether the view touches them.
     cells: Vec<(PresenceCell, bool)>,
+    /// The same by importance; sessions that have it in common have their budget in common.
+    outlook: Option<Outlook>,
     /// The second of the room's clock in which questions were answered, and how many.
     answered: (u32, u8),
 }
@@ -88,6 +92,7 @@ pub(crate) struct Presence {
     /// Cursors that have moved since the last tick.
     moved: BTreeSet<SessionId>,
     is_pace_new: bool,
+    budgets: Budgets,
 }
 
 impl Presence {
@@ -106,9 +111,16 @@ impl Presence {
         self.is_pace_new = true;
     }
 
+    /// Sessions get so many bytes of presence a second where there are many of them.
+    pub(crate) const fn limit(&mut self, session_bytes: u32) {
+        self.budgets.set_session_bytes(session_bytes);
+    }
+
     /// A session has left.
     pub(crate) fn forget(&mut self, session: SessionId, attention: &Attention) {
         self.moved.remove(&session);
+        self.budgets
+            .follow(session, attention.outlook.as_ref(), None);
         for &(cell, _) in &attention.cells {
             self.unsubscribe(session, cell);
         }
@@ -201,6 +213,10 @@ fn follow_attention(
         let cells: Vec<_> = PresenceCell::touching(level, coverage.rect())
             .map(|cell| (cell, cell.rect().intersects(viewport.view)))
             .collect();
+        let outlook = outlook(&cells, viewport.view.center());
+        let budgets = &mut presence.budgets;
+        budgets.follow(session, attention.outlook.as_ref(), Some(outlook.clone()));
+        attention.outlook = Some(outlook);
         if attention.cells == cells {
             continue;
         }
@@ -263,14 +279,36 @@ fn move_cursors(people: Res<People>, cursors: Query<&Cursor>, mut presence: ResM
     }
 }
 
-fn tell_cursors(clock: Res<Clock>, mut presence: ResMut<Presence>, mut output: ResMut<Output>) {
+fn tell_cursors(
+    clock: Res<Clock>,
+    people: Res<People>,
+    mut presence: ResMut<Presence>,
+    mut output: ResMut<Output>,
+) {
     let presence = presence.as_mut();
+    let (time_ms, stage) = (clock.now.uptime_ms, clock.pace.presence);
+    let levels = &presence.levels;
+    presence
+        .budgets
+        .plan(time_ms, people.sessions.len(), stage, |cell| {
+            levels
+                .get(&cell.level)
+                .map_or(0, |level| level.count_in(cell))
+        });
+    let mut told = Vec::new();
     for level in presence.levels.values_mut() {
         level.tell(
-            clock.now.uptime_ms,
-            clock.pace.presence,
+            time_ms,
+            stage,
+            &presence.budgets,
             &mut presence.numbers,
+            &mut told,
             &mut output,
         );
     }
+    let sessions = people.sessions.len();
+    let output = output.as_mut();
+    output.deferred = presence
+        .budgets
+        .spend(time_ms, sessions, stage, &told, &mut output.sends);
 }

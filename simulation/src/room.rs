@@ -149,6 +149,13 @@ impl Room {
         Ok(room)
     }
 
+    /// Each session gets so many bytes of presence a second at the most where there are thousands, or the room has too
+    /// much to do; 12,000 if nothing is said. Cursors of which more would have to be told become rarer, then crowds.
+    pub fn limit_presence(&mut self, session_bytes: u32) {
+        let mut presence = self.world.resource_mut::<presence::Presence>();
+        presence.limit(session_bytes);
+    }
+
     /// Tells a room that was just recovered what lies in its log before what it was recovered from: records in order,
     /// the last one of right before that. Those who were here then can resume. Records that can't be read are passed
     /// over with all that come with them: nobody resumes by them, and nothing else needs them.

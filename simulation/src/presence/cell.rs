@@ -8,6 +8,7 @@ use chalkboard_shared::presence::{CrowdMap, CursorSample, PresenceCell, Presence
 use chalkboard_shared::wire::ServerMessage;
 
 use super::Numbers;
+use super::budget::Restraint;
 use super::group::Group;
 use crate::output::Output;
 
@@ -70,6 +71,11 @@ impl Cell {
 
     pub(super) fn is_received(&self) -> bool {
         !self.near.is_empty() || !self.far.is_empty()
+    }
+
+    /// Cursors in it.
+    pub(super) fn count(&self) -> usize {
+        self.members.len()
     }
 
     pub(super) fn is_unused(&self) -> bool {
@@ -178,6 +184,7 @@ impl Cell {
         &mut self,
         time_ms: u32,
         stage: PresenceStage,
+        restraint: Restraint,
         numbers: &mut Numbers,
         output: &mut Output,
     ) -> bool {
@@ -185,7 +192,7 @@ impl Cell {
             return false;
         }
         self.refresh_lists();
-        self.choose_form(stage, numbers);
+        self.choose_form(stage, restraint, numbers);
         if self.crowd.is_some() {
             return self.tell_crowd(time_ms, output);
         }
@@ -202,7 +209,14 @@ impl Cell {
             if is_left && alone.is_some_and(|session| group.is_only_of(session)) {
                 continue;
             }
-            has_more |= group.tell(time_ms, stage, &self.near_list, &self.list, output);
+            has_more |= group.tell(
+                time_ms,
+                stage,
+                restraint.interval_ms,
+                &self.near_list,
+                &self.list,
+                output,
+            );
         }
         self.groups.retain(|group| {
             if group.is_over() {
@@ -230,9 +244,10 @@ impl Cell {
         }
     }
 
-    fn choose_form(&mut self, stage: PresenceStage, numbers: &mut Numbers) {
+    fn choose_form(&mut self, stage: PresenceStage, restraint: Restraint, numbers: &mut Numbers) {
         let count = self.members.len();
         let is_crowd = stage == PresenceStage::Crowd
+            || restraint.is_crowd
             || count > CURSORS_MAX
             || (self.crowd.is_some() && count > CURSORS_AGAIN_MAX);
         if is_crowd && self.crowd.is_none() {

@@ -133,6 +133,7 @@ impl Group {
         &mut self,
         time_ms: u32,
         stage: PresenceStage,
+        interval_ms_min: u32,
         near: &Arc<[SessionId]>,
         all: &Arc<[SessionId]>,
         output: &mut Output,
@@ -154,6 +155,7 @@ impl Group {
             PresenceStage::Slow => SLOW_INTERVAL_MS,
             PresenceStage::Sparse | PresenceStage::Crowd => SPARSE_INTERVAL_MS,
         };
+        let interval = interval.max(interval_ms_min);
         if time_ms.wrapping_sub(self.keyframe.time_ms()) >= interval {
             self.tell_keyframe(time_ms, has_changed, all, output);
             return self.repeats > 0;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chalkboard_shared::SessionId;
 use chalkboard_shared::presence::{CursorSample, PresenceCell, PresenceStage};
 
+use super::budget::{Budgets, Told};
 use super::cell::Cell;
 use super::{Numbers, Pointer};
 use crate::output::Output;
@@ -42,6 +43,11 @@ impl Level {
 
     pub(super) fn has_work(&self) -> bool {
         !self.busy.is_empty()
+    }
+
+    /// Cursors in a cell.
+    pub(super) fn count_in(&self, cell: PresenceCell) -> usize {
+        self.cells.get(&cell).map_or(0, Cell::count)
     }
 
     /// Somebody receives some cell.
@@ -142,19 +148,28 @@ impl Level {
         }
     }
 
-    /// Tells what has changed to those who receive it.
+    /// Tells what has changed to those who receive it, and which cell has told what.
     pub(super) fn tell(
         &mut self,
         time_ms: u32,
         stage: PresenceStage,
+        budgets: &Budgets,
         numbers: &mut Numbers,
+        told: &mut Vec<Told>,
         output: &mut Output,
     ) {
         let cells = &mut self.cells;
-        self.busy.retain(|cell| {
-            cells
-                .get_mut(cell)
-                .is_some_and(|cell| cell.tell(time_ms, stage, numbers, output))
+        self.busy.retain(|&cell| {
+            let start = output.sends.len();
+            let restraint = budgets.restraint(cell);
+            let is_busy = cells
+                .get_mut(&cell)
+                .is_some_and(|cell| cell.tell(time_ms, stage, restraint, numbers, output));
+            let sends = start..output.sends.len();
+            if !sends.is_empty() {
+                told.push(Told { cell, sends });
+            }
+            is_busy
         });
     }
 }
