@@ -121,6 +121,8 @@ pub(crate) struct Boards {
     log: LogHandle,
     counters: Arc<Counters>,
     tick_us: u32,
+    /// Bytes of presence a second that a session gets; `None` for as many as rooms have by themselves.
+    presence_bytes: Option<u32>,
     loads: Semaphore,
     is_stopping: AtomicBool,
     next_thread: AtomicUsize,
@@ -224,6 +226,7 @@ impl Boards {
             log,
             counters,
             tick_us,
+            presence_bytes: None,
             loads: Semaphore::new(LOADS_MAX),
             is_stopping: AtomicBool::new(false),
             next_thread: AtomicUsize::new(0),
@@ -233,6 +236,12 @@ impl Boards {
                 .collect(),
             threads: Mutex::new(threads),
         })
+    }
+
+    /// With rooms in which a session gets so many bytes of presence a second, where there are thousands.
+    pub(crate) const fn with_presence_bytes(mut self, bytes: u32) -> Self {
+        self.presence_bytes = Some(bytes);
+        self
     }
 
     /// Makes a board with an empty log. Blocks for a commit: call it where that is allowed.
@@ -511,6 +520,10 @@ impl Boards {
             .as_ref()
             .map(SnapshotThread::requests)
             .ok_or(EntryError::Refused(DisconnectReason::Stopping))?;
+        let mut room = room;
+        if let Some(bytes) = self.presence_bytes {
+            room.limit_presence(bytes);
+        }
         let hosted = HostedRoom::new(
             room,
             snapshot_at,

@@ -22,6 +22,11 @@ const SHARDS_MAX: u16 = 64;
 const ROOM_THREADS_MAX: u16 = 256;
 /// New boards of one address at once: a class of pupils, each with one.
 const BOARDS_BURST: u32 = 60;
+/// Bytes of presence a second for a session, if nothing is said, at the least, which is a map of a crowd now and then, and
+/// at the most.
+const PRESENCE_BYTES: u32 = 12_000;
+const PRESENCE_BYTES_MIN: u32 = 1_000;
+const PRESENCE_BYTES_MAX: u32 = 10_000_000;
 /// Steps a second, at the most: beyond, no screen shows a difference.
 const TICK_HZ_MAX: u32 = 240;
 
@@ -52,6 +57,8 @@ pub struct Config {
     pub room_threads: u16,
     /// Steps a second of a room in use, 1 to 240.
     pub tick_hz: u32,
+    /// Bytes of presence a second that a session gets at the most, where there are thousands or a room has too much to do.
+    pub presence_bytes: u32,
     /// A board of the standard load is made and filled before anybody is let in.
     pub bench: Option<BenchFill>,
     /// New boards that one address may make at once, before it is held to one a second.
@@ -143,6 +150,7 @@ impl Default for Config {
                 .unwrap_or(ROOM_THREADS_MAX)
                 .clamp(1, ROOM_THREADS_MAX),
             tick_hz: 80,
+            presence_bytes: PRESENCE_BYTES,
             bench: None,
             boards_burst: BOARDS_BURST,
             log: "info".to_owned(),
@@ -183,6 +191,7 @@ impl Config {
             shards: options.shards.unwrap_or(default.shards),
             room_threads: options.room_threads.unwrap_or(default.room_threads),
             tick_hz: options.tick_hz.unwrap_or(default.tick_hz),
+            presence_bytes: options.presence_bytes.unwrap_or(default.presence_bytes),
             bench: None,
             boards_burst: default.boards_burst,
             log: options.log.unwrap_or(default.log),
@@ -205,6 +214,8 @@ impl Config {
             ROOM_THREADS_MAX.into(),
         )?;
         in_range("tick_hz", self.tick_hz, 1, TICK_HZ_MAX)?;
+        let (least, most) = (PRESENCE_BYTES_MIN, PRESENCE_BYTES_MAX);
+        in_range("presence_bytes", self.presence_bytes, least, most)?;
         let first = self.quic_port.unwrap_or(self.port);
         if first.checked_add(self.shards - 1).is_none() {
             return Err(ConfigError::BadValue {

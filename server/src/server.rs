@@ -121,13 +121,14 @@ impl Server {
 
         let reset_key = ResetKey::load(folder.as_ref().map(DataFolder::certificates))
             .map_err(StartError::Random)?;
-        let boards = Arc::new(Boards::start(
+        let boards = Boards::start(
             index,
             log.handle(),
             counters.clone(),
             config.room_threads,
             config.tick_us(),
-        )?);
+        )?;
+        let boards = Arc::new(boards.with_presence_bytes(config.presence_bytes));
         let named = config.public_urls.iter().chain(&config.allow_origins);
         let reception = Arc::new(Reception {
             boards: boards.clone(),

@@ -123,6 +123,10 @@ counters! {
     datagrams_ignored,
     /// Datagrams not sent because the connection was behind.
     datagrams_skipped,
+    /// Frames of presence that sessions did not get because they had had their share; what comes next makes up for it.
+    presence_deferred,
+    /// Bytes of those.
+    presence_deferred_bytes,
     /// Times that a room changed its pace.
     pace_changes,
 }

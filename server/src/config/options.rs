@@ -151,6 +151,16 @@ pub(crate) struct Options {
     )]
     pub(crate) tick_hz: Option<u32>,
 
+    /// Bytes of cursors a second that each person is sent, where there are thousands in a room or it has too much to do
+    /// (1,000 to 10,000,000); a room at ease sends more. What is drawn is always sent. [default: 12000]
+    #[arg(
+        long,
+        env = "CHALKBOARD_PRESENCE_BYTES",
+        value_name = "BYTES",
+        help_heading = "Capacity"
+    )]
+    pub(crate) presence_bytes: Option<u32>,
+
     /// Serve the standard load of the load clients: a board under a known link, filled beforehand, and a line READY on
     /// standard output. The environment says PORT (TCP, and UDP from there on), SEED (strokes to fill the board with),
     /// CANVASES (that these are spread over; 1) and DIR (folder to keep it in; empty: memory), and these count more than
@@ -215,6 +225,7 @@ impl Options {
             shards: self.shards.or(other.shards),
             room_threads: self.room_threads.or(other.room_threads),
             tick_hz: self.tick_hz.or(other.tick_hz),
+            presence_bytes: self.presence_bytes.or(other.presence_bytes),
             bench: self.bench.or(other.bench),
             log: self.log.or(other.log),
             log_format: self.log_format.or(other.log_format),

@@ -178,6 +178,10 @@ impl HostedRoom {
             None => None,
         };
         let output = self.room.step(now, inputs);
+        self.counters.presence_deferred.add(output.deferred.frames);
+        self.counters
+            .presence_deferred_bytes
+            .add(output.deferred.bytes);
         if let Some(recorder) = &mut self.recorder
             && !recorded.is_some_and(|step| recorder.after_step(step, &self.room))
         {
