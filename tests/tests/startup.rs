@@ -77,6 +77,7 @@ async fn help_names_every_option() {
         "shards",
         "room-threads",
         "tick-hz",
+        "presence-bytes",
         "log",
         "log-format",
         "help",
@@ -121,6 +122,10 @@ async fn mistyped_names_and_bad_values_are_refused() {
     check_refusal(
         &serve(&["--data", data, "--tick-hz", "0"], &[]).await,
         &["tick_hz", "1 to 240"],
+    );
+    check_refusal(
+        &serve(&["--data", data, "--presence-bytes", "10"], &[]).await,
+        &["presence_bytes", "1000 to 10000000"],
     );
     check_refusal(
         &serve(&["--data", data], &[("CHALKBOARD_SHARDS", "many")]).await,

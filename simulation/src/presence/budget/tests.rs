@@ -1,3 +1,5 @@
+//! Rooms in virtual time in which thousands move: what one of them is sent of it.
+
 use std::collections::BTreeMap;
 
 use chalkboard_shared::cursor::{CursorState, CursorTool};
