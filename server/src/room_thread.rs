@@ -290,12 +290,15 @@ impl Rooms {
             let begun = Instant::now();
             let late = begun - due;
             // Steps keep their distance without drifting, but a late one is not made up for.
-            scheduled.stepped = Some(if late < scheduled.pacing.tick() {
+            let counted = if late < scheduled.pacing.tick() {
                 due
             } else {
                 begun
-            });
-            let stepped = step(&mut scheduled.room, &self.counters);
+            };
+            scheduled.stepped = Some(counted);
+            let pacing = &scheduled.pacing;
+            let next_step = Some(counted + pacing.early().unwrap_or(pacing.tick()));
+            let stepped = step(&mut scheduled.room, next_step, &self.counters);
             scheduled.observe(late, begun.elapsed(), &self.counters);
             match stepped {
                 Stepped::Idle => {
@@ -371,7 +374,7 @@ impl Rooms {
         }
         for scheduled in self.rooms.values_mut() {
             // Sessions learn what is saved, then that the server stops.
-            step(&mut scheduled.room, &self.counters);
+            step(&mut scheduled.room, None, &self.counters);
             scheduled.room.close(DisconnectReason::Stopping);
             self.index.forget(scheduled.room.door());
         }
@@ -387,7 +390,7 @@ fn last_steps(
     let mut steps = 0;
     while steps < LAST_STEPS_MAX {
         let before = room.position();
-        match step(room, counters) {
+        match step(room, None, counters) {
             Stepped::Failed(reason) => return Err(reason),
             Stepped::Stalled => {
                 if Instant::now() >= deadline {
@@ -407,16 +410,17 @@ fn last_steps(
     }
     while !room.is_handed_over() && Instant::now() < deadline {
         std::thread::sleep(LAST_RECORDS_PAUSE);
-        if let Stepped::Failed(reason) = step(room, counters) {
+        if let Stepped::Failed(reason) = step(room, None, counters) {
             return Err(reason);
         }
     }
     Ok(())
 }
 
-fn step(room: &mut HostedRoom, counters: &Counters) -> Stepped {
+fn step(room: &mut HostedRoom, next_step: Option<Instant>, counters: &Counters) -> Stepped {
     let board = room.door().board();
-    guarded(counters, board, || room.step()).unwrap_or(Stepped::Failed(DisconnectReason::Storage))
+    guarded(counters, board, || room.step(next_step))
+        .unwrap_or(Stepped::Failed(DisconnectReason::Storage))
 }
 
 /// Does something with a room whose panic must not be that of the others. The room is not used after one.

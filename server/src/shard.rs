@@ -15,6 +15,7 @@ mod mailbox;
 mod newcomers;
 mod outgoing;
 mod quic;
+mod rhythm;
 mod socket;
 
 use std::io;

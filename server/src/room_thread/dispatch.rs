@@ -96,11 +96,13 @@ impl Dispatch {
         }
     }
 
-    /// Hands each shard what is for it. Waits while a shard is too far behind.
-    pub(super) fn send(&mut self) {
+    /// Hands each shard what is for it, and tells it when the room goes on, if that is known. Waits while a shard is too far
+    /// behind.
+    pub(super) fn send(&mut self, next_step: Option<Instant>) {
         for (shard, delivery) in &mut self.shards {
             if !delivery.is_empty() {
                 delivery.made = Some(Instant::now());
+                delivery.next_step = next_step;
                 shard.deliver(std::mem::take(delivery));
             }
         }

@@ -157,13 +157,13 @@ impl HostedRoom {
         for (session, error) in self.dispatch.take(&sends, &self.sessions) {
             self.give_up(session, error);
         }
-        self.dispatch.send();
+        self.dispatch.send(None);
         // A session that was given up is the next step's business.
         self.own_inputs.is_empty()
     }
 
-    /// Makes a step, unless the log is behind.
-    pub(super) fn step(&mut self) -> Stepped {
+    /// Makes a step, unless the log is behind. The next one is due then at the earliest.
+    pub(super) fn step(&mut self, next_step: Option<Instant>) -> Stepped {
         if self.door.is_refused() {
             return Stepped::Failed(DisconnectReason::Storage);
         }
@@ -198,7 +198,7 @@ impl HostedRoom {
                 self.empty_since = Instant::now();
             }
         }
-        self.dispatch.send();
+        self.dispatch.send(next_step);
         self.tell_authors(output.authors);
         if let Some(record) = output.record {
             if self.unsynced.len() < UNSYNCED_TIMED_MAX {
@@ -457,7 +457,7 @@ impl HostedRoom {
             self.dispatch.close(&outlet, reason);
             self.counters.sessions_ended.increment();
         }
-        self.dispatch.send();
+        self.dispatch.send(None);
     }
 }
 

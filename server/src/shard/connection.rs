@@ -144,6 +144,11 @@ impl Connection {
         self.stalled.is_some()
     }
 
+    /// Its peer waits for answers: it comes, goes, or takes a lot.
+    pub(super) fn is_pressing(&self) -> bool {
+        self.is_bulky || !matches!(self.stage, Stage::Joined | Stage::Closed)
+    }
+
     /// More has come than one turn takes.
     pub(super) fn has_more(&self) -> bool {
         self.is_readable && matches!(self.stage, Stage::Hello | Stage::Joined)

@@ -16,14 +16,12 @@ use super::connection::{Connection, Context, Letter, Stage};
 use super::deadlines::{Armed, Deadlines};
 use super::mailbox::{ConnectionKey, Delivery, Mailbox};
 use super::newcomers::{Newcomers, Next};
+use super::rhythm::Rhythm;
 use super::socket::{Packet, Socket};
 
 pub(super) const SOCKET: Token = Token(0);
 pub(super) const BELL: Token = Token(1);
 
-/// Time between two looks at the network at the least: some packets at a time cost less than each for itself. Small
-/// against a tick, for which most of them wait anyway; what rooms have goes out at once.
-const RECEIVE_INTERVAL: Duration = Duration::from_millis(1);
 /// Connections that are driven in a pass between two looks at the network.
 const DRIVEN_PER_RECEIVE: u32 = 256;
 /// Batches of packets taken in one pass; then what they brought is dealt with.
@@ -47,6 +45,8 @@ struct Slot {
     is_touched: bool,
     /// It is still about its handshake.
     is_new: bool,
+    /// Its peer waits for answers.
+    is_pressing: bool,
     /// What its room has for it in this pass.
     letters: Vec<Letter>,
     armed: Armed,
@@ -66,6 +66,11 @@ pub(super) struct Driver {
     slots: Vec<Slot>,
     generations: u32,
     deadlines: Deadlines,
+    rhythm: Rhythm,
+    /// Connections whose peers wait for answers.
+    pressing: usize,
+    /// Packets since the last look, with those taken in between.
+    gathered: u32,
     /// Connections to be looked at in this pass.
     touched: Vec<u32>,
     /// When the oldest delivery of this pass was made.
@@ -110,6 +115,9 @@ impl Driver {
             slots: Vec::new(),
             generations: 0,
             deadlines: Deadlines::default(),
+            rhythm: Rhythm::new(Instant::now()),
+            pressing: 0,
+            gathered: 0,
             touched: Vec::new(),
             delivered: None,
             stalled: Vec::new(),
@@ -126,28 +134,29 @@ impl Driver {
         let mut events = Events::with_capacity(16);
         let mut stop: Option<Instant> = None;
         let mut is_closing = false;
-        let mut received = Instant::now();
         loop {
-            let now = Instant::now();
-            let wait = self.wait(now, stop);
-            if let Err(error) = self.poll.poll(&mut events, wait)
-                && error.kind() != io::ErrorKind::Interrupted
-            {
-                tracing::error!(%error, "a shard can't wait for packets and ends; restart the server");
-                return;
-            }
-            for event in &events {
-                if event.token() == SOCKET {
-                    self.is_readable |= event.is_readable();
-                    if event.is_writable() {
+            // While rooms go in steps it is known when to look; what wakes a shard otherwise would be a wake more.
+            if self.is_send_blocked || self.mailbox.is_stopping() || !self.rhythm.is_going() {
+                let wait = self.wait(Instant::now(), stop);
+                if let Err(error) = self.poll.poll(&mut events, wait)
+                    && error.kind() != io::ErrorKind::Interrupted
+                {
+                    tracing::error!(%error, "a shard can't wait for packets and ends; restart the server");
+                    return;
+                }
+                for event in &events {
+                    if event.token() == SOCKET && event.is_writable() {
                         self.is_send_blocked = false;
                     }
                 }
             }
-            self.rest(received);
-            received = Instant::now();
-            self.receive(received);
-            self.pass(received);
+            self.rest();
+            let now = Instant::now();
+            // Whatever the poll knows of: more may have come while the shard rested.
+            self.is_readable = true;
+            self.receive(now);
+            self.rhythm.look(now, std::mem::take(&mut self.gathered));
+            self.pass(now);
             if !self.mailbox.is_stopping() {
                 continue;
             }
@@ -186,10 +195,11 @@ impl Driver {
     }
 
     /// Lets packets gather since the network was last looked at, and sends what rooms have meanwhile.
-    fn rest(&mut self, received: Instant) {
+    fn rest(&mut self) {
         loop {
             let now = Instant::now();
-            let left = (received + RECEIVE_INTERVAL).saturating_duration_since(now);
+            let look = self.rhythm.next_look(self.is_pressed());
+            let left = look.saturating_duration_since(now);
             if left.is_zero() || self.mailbox.is_stopping() {
                 return;
             }
@@ -198,6 +208,11 @@ impl Driver {
             self.mailbox.rest(left.min(until_due));
             self.pass(Instant::now());
         }
+    }
+
+    /// Somebody waits for answers.
+    fn is_pressed(&self) -> bool {
+        self.pressing > 0 || self.newcomers.len() > 0
     }
 
     /// Takes what rooms have and what is due, and lets every connection that this concerns send once.
@@ -260,6 +275,7 @@ impl Driver {
                     self.is_readable = false;
                 }
             }
+            self.gathered += packets.len() as u32;
             for packet in packets.drain(..) {
                 self.take_packet(packet, now);
             }
@@ -411,6 +427,9 @@ impl Driver {
                 return;
             };
             self.delivered = self.delivered.or(delivery.made);
+            if let Some(step) = delivery.next_step {
+                self.rhythm.expect_step(step);
+            }
             self.deliver(&delivery);
         }
     }
@@ -474,6 +493,9 @@ impl Driver {
             }
         }
         let after = connection.stage();
+        let is_pressing = connection.is_pressing() && !is_drained;
+        self.pressing += usize::from(is_pressing);
+        self.pressing -= usize::from(std::mem::replace(&mut place.is_pressing, is_pressing));
         if before == Stage::Handshake && after != Stage::Handshake {
             place.is_new = false;
             self.admission.settle();

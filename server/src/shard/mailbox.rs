@@ -64,6 +64,8 @@ pub(crate) struct Delivery {
     pub(crate) closes: Vec<(ConnectionKey, DisconnectReason)>,
     /// When the room was done with it.
     pub(crate) made: Option<Instant>,
+    /// When it will take what has come in by then, and go on.
+    pub(crate) next_step: Option<Instant>,
 }
 
 impl Delivery {
