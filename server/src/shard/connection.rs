@@ -8,10 +8,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use chalkboard_shared::limits::CLIENT_FRAME_BYTES_MAX;
 use chalkboard_shared::reason::DisconnectReason;
-use chalkboard_shared::wire::frame::FrameDecoder;
+use chalkboard_shared::wire::frame::{self, FrameDecoder};
 use chalkboard_simulation::Input;
 use quinn_proto::{Connection as Quic, Event, StreamEvent, StreamId};
 use web_transport_proto::ConnectRequest;
@@ -19,7 +19,7 @@ use web_transport_proto::http::{StatusCode, header};
 
 use super::congestion::let_close_pass;
 use super::losses::Losses;
-use super::mailbox::{Answer, ConnectionKey, ShardHandle};
+use super::mailbox::{Answer, ConnectionKey, Parcel, ShardHandle};
 use super::outgoing::{Full, Outgoing, Stopped};
 use crate::outlet::Outlet;
 use crate::room_door::Refused;
@@ -82,8 +82,40 @@ pub(super) enum Letter {
     Frame(Bytes),
     /// A frame that may be lost.
     Fragment(Bytes),
+    /// What all who have the same in view get in a tick.
+    Bundle(Arc<Bundle>),
     /// The session ends.
     Close(DisconnectReason),
+}
+
+/// What several connections get, put together once.
+#[derive(Debug, Default)]
+pub(super) struct Bundle {
+    /// Frames that must arrive, each with its head.
+    pub(super) piece: Bytes,
+    /// Frames that may be lost.
+    pub(super) fragments: Vec<Bytes>,
+}
+
+impl Bundle {
+    /// Of a shard's parcels for the same connections.
+    pub(super) fn of<'a>(parcels: impl Iterator<Item = &'a Parcel>) -> Self {
+        let mut piece = BytesMut::new();
+        let mut fragments = Vec::new();
+        for parcel in parcels {
+            if parcel.reliable {
+                piece.reserve(frame::HEAD_BYTES + parcel.frame.len());
+                piece.put_slice(&frame::head(&parcel.frame));
+                piece.put_slice(&parcel.frame);
+            } else {
+                fragments.push(parcel.frame.clone());
+            }
+        }
+        Self {
+            piece: piece.freeze(),
+            fragments,
+        }
+    }
 }
 
 /// A connection.
@@ -203,14 +235,30 @@ impl Connection {
                 self.outgoing
                     .push_fragment(&frame, &mut self.quic, &self.web, counters);
             }
-            Letter::Frame(frame) if self.outgoing.push(&frame) == Err(Full) => {
-                tracing::debug!(peer = %self.peer, "a session reads too slowly");
-                counters.sessions_too_slow.increment();
-                self.outgoing.clear();
-                self.end(DisconnectReason::TooSlow, now);
+            Letter::Frame(frame) => {
+                let pushed = self.outgoing.push(&frame);
+                self.pushed(pushed, context, now);
             }
-            Letter::Frame(_) => {}
+            Letter::Bundle(bundle) => {
+                for fragment in &bundle.fragments {
+                    self.outgoing
+                        .push_fragment(fragment, &mut self.quic, &self.web, counters);
+                }
+                if !bundle.piece.is_empty() {
+                    let pushed = self.outgoing.push_piece(bundle.piece.clone());
+                    self.pushed(pushed, context, now);
+                }
+            }
             Letter::Close(reason) => self.end(reason, now),
+        }
+    }
+
+    fn pushed(&mut self, pushed: Result<(), Full>, context: &Context, now: Instant) {
+        if pushed == Err(Full) {
+            tracing::debug!(peer = %self.peer, "a session reads too slowly");
+            context.reception.counters.sessions_too_slow.increment();
+            self.outgoing.clear();
+            self.end(DisconnectReason::TooSlow, now);
         }
     }
 
@@ -263,6 +311,15 @@ impl Connection {
     /// Deals with everything that has happened since the last time, and hands QUIC what is to be sent.
     pub(super) fn drive(&mut self, context: &Context, now: Instant) {
         self.come_up(context, now);
+        self.hear(context, now);
+        if self.stage != Stage::Closed {
+            self.flush(context, now);
+            self.watch_losses(context, now);
+        }
+    }
+
+    /// Deals with what has come alone, so that the room has it.
+    pub(super) fn hear(&mut self, context: &Context, now: Instant) {
         while let Some(event) = self.quic.poll() {
             self.react(event, context, now);
         }
@@ -272,10 +329,6 @@ impl Connection {
         self.unstall(now);
         if self.is_readable && self.stalled.is_none() {
             self.read_frames(context, now);
-        }
-        if self.stage != Stage::Closed {
-            self.flush(context, now);
-            self.watch_losses(context, now);
         }
     }
 

@@ -12,9 +12,9 @@ use mio::{Events, Interest, Poll, Token};
 use quinn_proto::{ConnectionEvent, ConnectionHandle, DatagramEvent, Endpoint, Incoming};
 
 use super::admission::{Admission, Verdict};
-use super::connection::{Connection, Context, Letter, Stage};
+use super::connection::{Bundle, Connection, Context, Letter, Stage};
 use super::deadlines::{Armed, Deadlines};
-use super::mailbox::{ConnectionKey, Delivery, Mailbox};
+use super::mailbox::{Addressees, ConnectionKey, Delivery, Mailbox};
 use super::newcomers::{Newcomers, Next};
 use super::rhythm::Rhythm;
 use super::socket::{Packet, Socket};
@@ -41,15 +41,22 @@ struct Slot {
     /// Of the connection that is there, or was.
     generation: u32,
     is_taken: bool,
+    /// As far as it was taken note of.
+    stage: Option<Stage>,
     /// It is among those that are looked at in this pass.
     is_touched: bool,
-    /// It is still about its handshake.
-    is_new: bool,
     /// Its peer waits for answers.
     is_pressing: bool,
     /// What its room has for it in this pass.
     letters: Vec<Letter>,
     armed: Armed,
+}
+
+impl Slot {
+    /// Who is there is still about the handshake.
+    fn is_new(&self) -> bool {
+        self.stage == Some(Stage::Handshake)
+    }
 }
 
 /// The loop's state.
@@ -156,7 +163,11 @@ impl Driver {
             self.is_readable = true;
             self.receive(now);
             self.rhythm.look(now, std::mem::take(&mut self.gathered));
-            self.pass(now);
+            if !self.is_pressed() && self.rhythm.is_step_near() {
+                self.hear(now);
+            } else {
+                self.pass(now);
+            }
             if !self.mailbox.is_stopping() {
                 continue;
             }
@@ -200,12 +211,14 @@ impl Driver {
             let now = Instant::now();
             let look = self.rhythm.next_look(self.is_pressed());
             let left = look.saturating_duration_since(now);
-            if left.is_zero() || self.mailbox.is_stopping() {
+            if left.is_zero() || self.is_send_blocked || self.mailbox.is_stopping() {
                 return;
             }
             let due = self.deadlines.next();
-            let until_due = due.map_or(left, |due| due.saturating_duration_since(now));
-            self.mailbox.rest(left.min(until_due));
+            let heard = (!self.touched.is_empty()).then(|| self.rhythm.heard_until());
+            let first = [due, heard].into_iter().flatten().min();
+            let until_first = first.map_or(left, |at| at.saturating_duration_since(now));
+            self.mailbox.rest(left.min(until_first));
             self.pass(Instant::now());
         }
     }
@@ -213,6 +226,15 @@ impl Driver {
     /// Somebody waits for answers.
     fn is_pressed(&self) -> bool {
         self.pressing > 0 || self.newcomers.len() > 0
+    }
+
+    /// Brings rooms what has come. What is to be said to that goes out with what the step that follows has for everybody.
+    fn hear(&mut self, now: Instant) {
+        for &slot in &self.touched {
+            if let Some(connection) = self.connections[slot as usize].as_deref_mut() {
+                connection.hear(&self.context, now);
+            }
+        }
     }
 
     /// Takes what rooms have and what is due, and lets every connection that this concerns send once.
@@ -309,7 +331,7 @@ impl Driver {
     fn hand_over(&mut self, handle: ConnectionHandle, event: ConnectionEvent) {
         let slot = handle.0 as u32;
         if let Some(connection) = self.connections[handle.0].as_deref_mut() {
-            let begun = self.slots[handle.0].is_new.then(Instant::now);
+            let begun = self.slots[handle.0].is_new().then(Instant::now);
             connection.quic.handle_event(event);
             if let Some(begun) = begun {
                 self.newcomers.charge(begun.elapsed());
@@ -402,7 +424,7 @@ impl Driver {
         self.slots[handle.0] = Slot {
             generation: key.generation,
             is_taken: true,
-            is_new: true,
+            stage: Some(Stage::Handshake),
             ..Slot::default()
         };
         self.touch(key.slot);
@@ -436,17 +458,21 @@ impl Driver {
 
     /// Lays out what is for each connection.
     fn deliver(&mut self, delivery: &Delivery) {
-        for parcel in &delivery.parcels {
-            for &key in parcel.to.as_slice() {
-                let frame = parcel.frame.clone();
-                self.lay(
-                    key,
-                    if parcel.reliable {
-                        Letter::Frame(frame)
-                    } else {
-                        Letter::Fragment(frame)
-                    },
-                );
+        let mut parcels = delivery.parcels.iter().peekable();
+        while let Some(parcel) = parcels.next() {
+            match &parcel.to {
+                Addressees::One(key) if parcel.reliable => {
+                    self.lay(*key, Letter::Frame(parcel.frame.clone()));
+                }
+                Addressees::One(key) => self.lay(*key, Letter::Fragment(parcel.frame.clone())),
+                Addressees::Many(keys) => {
+                    let others =
+                        std::iter::from_fn(|| parcels.next_if(|next| next.to.is_list(keys)));
+                    let bundle = Arc::new(Bundle::of(std::iter::once(parcel).chain(others)));
+                    for &key in keys.iter() {
+                        self.lay(key, Letter::Bundle(bundle.clone()));
+                    }
+                }
             }
         }
         for &(key, reason) in &delivery.closes {
@@ -479,8 +505,7 @@ impl Driver {
             return;
         };
         let handle = ConnectionHandle(slot as usize);
-        let begun = place.is_new.then(Instant::now);
-        let before = connection.stage();
+        let begun = place.is_new().then(Instant::now);
         for letter in place.letters.drain(..) {
             connection.post(letter, &self.context, now);
         }
@@ -493,14 +518,14 @@ impl Driver {
             }
         }
         let after = connection.stage();
+        let before = place.stage.replace(after);
         let is_pressing = connection.is_pressing() && !is_drained;
         self.pressing += usize::from(is_pressing);
         self.pressing -= usize::from(std::mem::replace(&mut place.is_pressing, is_pressing));
-        if before == Stage::Handshake && after != Stage::Handshake {
-            place.is_new = false;
+        if before == Some(Stage::Handshake) && after != Stage::Handshake {
             self.admission.settle();
         }
-        if before != Stage::Closed && after == Stage::Closed {
+        if before != Some(Stage::Closed) && after == Stage::Closed {
             self.admission.leave(connection.peer.ip());
         }
         if is_drained {
@@ -546,14 +571,16 @@ impl Driver {
             let Some(connection) = self.connections[slot].as_deref_mut() else {
                 continue;
             };
-            if connection.stage() == Stage::Closed {
+            // What a connection has become meanwhile is taken note of when it is driven.
+            if self.slots[slot].stage == Some(Stage::Closed) {
                 continue;
             }
-            if connection.stage() == Stage::Handshake {
+            if self.slots[slot].stage == Some(Stage::Handshake) {
                 self.admission.settle();
             }
             self.admission.leave(connection.peer.ip());
             connection.stop(DisconnectReason::Stopping, now);
+            self.slots[slot].stage = Some(Stage::Closed);
             self.touch(slot as u32);
         }
     }

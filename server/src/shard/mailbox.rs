@@ -37,12 +37,9 @@ pub(crate) enum Addressees {
 }
 
 impl Addressees {
-    /// The connections.
-    pub(super) fn as_slice(&self) -> &[ConnectionKey] {
-        match self {
-            Self::One(key) => std::slice::from_ref(key),
-            Self::Many(keys) => keys,
-        }
+    /// Those of the very same list.
+    pub(super) fn is_list(&self, list: &Arc<[ConnectionKey]>) -> bool {
+        matches!(self, Self::Many(keys) if Arc::ptr_eq(keys, list))
     }
 }
 

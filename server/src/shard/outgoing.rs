@@ -72,12 +72,9 @@ impl Outgoing {
 
     /// Adds a frame that must arrive. A single frame is always taken, whatever its size.
     pub(super) fn push(&mut self, frame: &Bytes) -> Result<(), Full> {
-        let waiting = self.waiting_bytes + self.small.len();
-        if self.waiting.len() >= PIECES_MAX
-            || (waiting > 0 && waiting + frame.len() > WAITING_BYTES_MAX)
-        {
-            return Err(Full);
-        }
+        self.check_place(frame.len())?;
+        self.small
+            .reserve(frame::HEAD_BYTES + frame.len().min(FRAME_BYTES_UNCOPIED));
         self.small.extend_from_slice(&frame::head(frame));
         if frame.len() < FRAME_BYTES_UNCOPIED {
             self.small.extend_from_slice(frame);
@@ -85,6 +82,24 @@ impl Outgoing {
             self.close_small();
             self.waiting_bytes += frame.len();
             self.waiting.push_back(frame.clone());
+        }
+        Ok(())
+    }
+
+    /// Adds frames that must arrive, each with its head, as they are.
+    pub(super) fn push_piece(&mut self, piece: Bytes) -> Result<(), Full> {
+        self.check_place(piece.len())?;
+        self.close_small();
+        self.waiting_bytes += piece.len();
+        self.waiting.push_back(piece);
+        Ok(())
+    }
+
+    fn check_place(&self, bytes: usize) -> Result<(), Full> {
+        let waiting = self.waiting_bytes + self.small.len();
+        let is_full = waiting > 0 && waiting + bytes > WAITING_BYTES_MAX;
+        if is_full || self.waiting.len() >= PIECES_MAX {
+            return Err(Full);
         }
         Ok(())
     }

@@ -16,6 +16,8 @@ const PAUSE_MAX: Duration = Duration::from_millis(13);
 const GATHERED_MAX: u32 = 128;
 /// What it takes from a look until a room has what came: the wake, and some microseconds for each packet.
 const LEAD: Duration = Duration::from_micros(500);
+/// How long a step that was near may be late until what was to go out with its frames goes without.
+const LATE_MAX: Duration = Duration::from_millis(1);
 /// Steps that are known of: more lie too close to each other to matter.
 const STEPS_MAX: usize = 64;
 
@@ -58,6 +60,17 @@ impl Rhythm {
         !self.steps.is_empty()
     }
 
+    /// The last look was the one before a step.
+    pub(super) fn is_step_near(&self) -> bool {
+        let step = self.steps.peek();
+        step.is_some_and(|Reverse(step)| *step > self.looked && *step <= self.looked + LEAD)
+    }
+
+    /// Until when the step after the last look may be waited for.
+    pub(super) fn heard_until(&self) -> Instant {
+        self.looked + LEAD + LATE_MAX
+    }
+
     /// When to look again; somebody may wait for answers.
     pub(super) fn next_look(&mut self, is_pressing: bool) -> Instant {
         let first = loop {
@@ -96,13 +109,15 @@ mod tests {
         let now = start + ms(2);
         rhythm.look(now, 1);
         assert_eq!(rhythm.next_look(false), now + PAUSE_MIN, "no room steps");
-        rhythm.expect_step(now + ms(12) + LEAD);
+        rhythm.expect_step(now + ms(20) + LEAD);
         assert_eq!(rhythm.next_look(true), now + PAUSE_MIN, "somebody waits");
-        assert_eq!(rhythm.next_look(false), now + ms(6));
-        rhythm.look(now + ms(6), 1);
-        assert_eq!(rhythm.next_look(false), now + ms(12));
-        rhythm.look(now + ms(12), 1);
-        assert_eq!(rhythm.next_look(false), now + ms(13), "that one is past");
+        assert_eq!(rhythm.next_look(false), now + ms(10));
+        rhythm.look(now + ms(10), 1);
+        assert!(!rhythm.is_step_near());
+        assert_eq!(rhythm.next_look(false), now + ms(20));
+        rhythm.look(now + ms(20), 1);
+        assert!(rhythm.is_step_near());
+        assert_eq!(rhythm.next_look(false), now + ms(21), "that one is past");
     }
 
     #[test]
