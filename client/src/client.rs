@@ -30,7 +30,7 @@ use chalkboard_shared::{
 
 use crate::board::{Board, PendingOp};
 use crate::bridge::{Person, SaveState};
-use crate::cursors::Cursors;
+use crate::cursors::{Cursors, Passage};
 use crate::history::{Change, History, Step};
 pub use crate::outbox::SavedOp;
 use crate::outbox::{Entry, Outbox, signed};
@@ -820,6 +820,12 @@ impl Client {
                 stamp,
             }));
         std::mem::take(&mut self.arrivals)
+    }
+
+    /// Ways of others since the last call on which they were not told because they went on as they had, if this client
+    /// is stamping; the first 65,536 of them.
+    pub fn take_passages(&mut self) -> Vec<Passage> {
+        self.cursors.take_passages()
     }
 
     /// The ops that this client has learned to be saved since the last call, by its [`Client::actor`]: for those who

@@ -2,8 +2,9 @@
 //!
 //! Every position comes with its sender's clock. It gets the local time at which it would have come over an undisturbed
 //! way (the smoothed difference between the sender's clock and the local one), and what is shown lies so far behind that
-//! the next position has come, between two known ones: nothing is guessed, so nothing overshoots. When data stays out, a
-//! cursor rests at its last known place. Owns no socket and draws nothing.
+//! the next position has come, between two known ones. A cursor of which a keyframe says that it goes on is shown on its
+//! course until something else is told, at the longest until the course ends; nothing else is guessed. When data stays
+//! out, a cursor rests. Owns no socket and draws nothing.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -13,7 +14,8 @@ use chalkboard_shared::cursor::{CursorState, CursorTool};
 use chalkboard_shared::interest::Coverage;
 use chalkboard_shared::limits::SESSIONS_PER_ROOM_MAX;
 use chalkboard_shared::presence::{
-    CrowdMap, CursorGroup, CursorSample, DeltaHead, Pace, PresenceCell, PresenceStage,
+    COURSE_MS_MAX, Course, CrowdMap, CursorGroup, CursorSample, DeltaHead, Pace, PresenceCell,
+    PresenceStage,
 };
 use chalkboard_shared::{DecodeError, SessionId};
 
@@ -95,6 +97,7 @@ pub struct Cursors {
     interval_ms: f64,
     is_collecting: bool,
     arrivals: Vec<u32>,
+    passages: Vec<Passage>,
 }
 
 /// A group that has to be asked for.
@@ -125,6 +128,21 @@ struct Track {
     stamp: u32,
     /// Local time less the sender's, smoothed.
     clock_ms: f64,
+    /// Where it goes on, if it does: the last sample is then where that ends.
+    course: Option<(PresenceCell, Course)>,
+}
+
+/// A part of somebody's way of which nothing was told, because it was on its course.
+#[derive(Debug, Clone, Copy)]
+pub struct Passage {
+    /// Whose.
+    pub session: SessionId,
+    /// The cell in whose raster the course is.
+    pub cell: PresenceCell,
+    /// The way; its first position was told.
+    pub course: Course,
+    /// The stamp of the position that was told next.
+    pub until_stamp: u32,
 }
 
 impl Cursors {
@@ -138,6 +156,7 @@ impl Cursors {
             interval_ms: 1000.0 / 60.0,
             is_collecting,
             arrivals: Vec::new(),
+            passages: Vec::new(),
         }
     }
 
@@ -294,7 +313,7 @@ impl Cursors {
             .map(|&(slot, sample)| (group.cursors()[slot].session, sample))
             .collect();
         for (session, sample) in moved {
-            self.moved(now_ms, head.number, cell, session, sample);
+            self.moved(now_ms, head.number, cell, session, sample, None);
         }
         Ok(())
     }
@@ -330,6 +349,11 @@ impl Cursors {
         std::mem::take(&mut self.arrivals)
     }
 
+    /// Ways of others since the last call on which they were not told, the first 65,536 of them.
+    pub(crate) fn take_passages(&mut self) -> Vec<Passage> {
+        std::mem::take(&mut self.passages)
+    }
+
     fn miss(&mut self, now_ms: f64, number: u16) {
         let is_known = self.missed.iter().any(|missed| missed.group == number);
         if !is_known && self.missed.len() < MISSED_MAX {
@@ -350,6 +374,7 @@ impl Cursors {
                 group.cell,
                 cursor.session,
                 cursor.sample,
+                cursor.course(),
             );
         }
         self.tracks.retain(|session, track| {
@@ -372,10 +397,13 @@ impl Cursors {
         cell: PresenceCell,
         session: SessionId,
         sample: CursorSample,
+        course: Option<Course>,
     ) {
         if self.own == Some(session) {
             return;
         }
+        let shown_ms = self.shown_ms(now_ms);
+        let course = course.map(|course| (cell, course));
         let state = sample.cursor(cell);
         let seen_ms = now_ms - f64::from(sample.stamp) / STAMPS_PER_MS;
         let (x, y) = state.at.to_pixels();
@@ -383,24 +411,29 @@ impl Cursors {
             track.group = group;
             track.left_ms = None;
             let later = sample.stamp.wrapping_sub(track.stamp) as i32;
-            if later <= 0 {
-                if later == 0 {
-                    track.state = state;
-                }
+            if later < 0 {
                 return;
             }
-            track.stamp = sample.stamp;
+            if later > 0 {
+                track.hear(sample.stamp, seen_ms);
+            }
+            if self.is_collecting
+                && let Some((cell, course)) = track.course
+                && self.passages.len() < ARRIVALS_MAX
+            {
+                self.passages.push(Passage {
+                    session,
+                    cell,
+                    course,
+                    until_stamp: sample.stamp,
+                });
+            }
             track.state = state;
-            // Early arrivals pull the estimate fast, late ones slowly, so that it follows the undisturbed way and not
-            // the queues.
-            let off = seen_ms - track.clock_ms;
-            track.clock_ms = if off.abs() > CLOCK_JUMP_MS {
-                seen_ms
-            } else {
-                track.clock_ms + off * if off < 0.0 { 0.25 } else { 0.05 }
-            };
             let at_ms = f64::from(sample.stamp) / STAMPS_PER_MS + track.clock_ms;
-            track.add(Sample { at_ms, x, y });
+            track.go(shown_ms, Sample { at_ms, x, y }, later > 0, course);
+            if later == 0 {
+                return;
+            }
         } else if self.tracks.len() < SESSIONS_PER_ROOM_MAX {
             let first = Sample {
                 at_ms: now_ms,
@@ -414,6 +447,7 @@ impl Cursors {
                 state,
                 stamp: sample.stamp,
                 clock_ms: seen_ms,
+                course: None,
             };
             self.tracks.insert(session, track);
         }
@@ -433,6 +467,68 @@ impl Track {
         self.left_ms.is_none_or(|left| now_ms < left + LEAVING_MS)
     }
 
+    /// A position of this stamp has come, later than all before.
+    fn hear(&mut self, stamp: u32, seen_ms: f64) {
+        self.stamp = stamp;
+        // Early arrivals pull the estimate fast, late ones slowly, so that it follows the undisturbed way and not
+        // the queues.
+        let off = seen_ms - self.clock_ms;
+        self.clock_ms = if off.abs() > CLOCK_JUMP_MS {
+            seen_ms
+        } else {
+            self.clock_ms + off * if off < 0.0 { 0.25 } else { 0.05 }
+        };
+    }
+
+    /// It was here at that moment, and goes on from here if it has a course.
+    fn go(
+        &mut self,
+        shown_ms: f64,
+        here: Sample,
+        is_new: bool,
+        course: Option<(PresenceCell, Course)>,
+    ) {
+        if !self.leave_course(shown_ms) || here.at_ms > shown_ms {
+            if is_new {
+                self.add(here);
+            }
+        } else if course.is_none() {
+            // What is shown has gone on farther than the cursor has: back.
+            let at_ms = shown_ms + START_MS;
+            self.push(Sample { at_ms, ..here });
+        }
+        self.course = course;
+        if let Some((cell, course)) = course {
+            let (x, y) = course.end();
+            let (x, y) = cell.place(x, y).to_pixels();
+            let last_ms = self.samples.back().map_or(shown_ms, |last| last.at_ms);
+            let at_ms = (here.at_ms + f64::from(COURSE_MS_MAX)).max(last_ms + 1.0);
+            self.push(Sample { at_ms, x, y });
+        }
+    }
+
+    /// Ends the course, if there is one, where it is shown. `true` if some of it was.
+    fn leave_course(&mut self, shown_ms: f64) -> bool {
+        if self.course.take().is_none() {
+            return false;
+        }
+        let shown = self.place_at(shown_ms);
+        self.samples.pop_back();
+        let is_begun = self.samples.back().is_none_or(|last| last.at_ms < shown_ms);
+        if is_begun && let Some((x, y)) = shown {
+            let at_ms = shown_ms;
+            self.push(Sample { at_ms, x, y });
+        }
+        is_begun
+    }
+
+    fn push(&mut self, sample: Sample) {
+        if self.samples.len() == SAMPLES_MAX {
+            self.samples.pop_front();
+        }
+        self.samples.push_back(sample);
+    }
+
     fn add(&mut self, mut sample: Sample) {
         if let Some(last) = self.samples.back().copied() {
             sample.at_ms = sample.at_ms.max(last.at_ms + 1.0);
@@ -445,10 +541,7 @@ impl Track {
                 }
             }
         }
-        if self.samples.len() == SAMPLES_MAX {
-            self.samples.pop_front();
-        }
-        self.samples.push_back(sample);
+        self.push(sample);
     }
 
     fn place_at(&self, at_ms: f64) -> Option<(f32, f32)> {

@@ -26,4 +26,4 @@ pub mod viewport;
 
 pub use board::{Board, BoardChange};
 pub use client::{Client, ClientOptions, Event, Transmit};
-pub use cursors::{CursorView, Cursors};
+pub use cursors::{CursorView, Cursors, Passage};

@@ -11,7 +11,9 @@
 //! Where too many people crowd, or the server has too much to do ([`PresenceStage`]), a [`CrowdMap`] tells how many there
 //! are where, in place of cursors.
 //!
-//! Extrapolation serves the encoding alone: what a cursor shows is always a position that was told.
+//! What moves evenly is not told between keyframes: a keyframe says that a cursor goes on, and both sides have it on its
+//! [`Course`] until a delta tells otherwise, or the next keyframe comes. All other extrapolation serves the encoding
+//! alone.
 
 mod cell;
 mod crowd;
@@ -20,7 +22,9 @@ mod pace;
 
 pub use cell::PresenceCell;
 pub use crowd::{CROWD_SIDE, CrowdMap};
-pub use group::{CursorGroup, CursorSample, DeltaHead, GroupCursor, GroupDelta};
+pub use group::{
+    COURSE_MS_MAX, Course, CursorGroup, CursorSample, DeltaHead, GroupCursor, GroupDelta,
+};
 pub use pace::{Pace, PresenceStage};
 
 /// Cursors in a group at the most: 256 x some 3 bytes are less than a datagram's frame.

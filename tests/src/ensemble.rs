@@ -133,6 +133,8 @@ pub struct Member {
     pub live_ink: (u64, u64),
     /// The room was told that its way loses packets.
     is_lossy: bool,
+    /// Datagrams that the room has sent it.
+    pub datagrams: u64,
     session: Option<SessionId>,
     is_connected: bool,
     key: u64,
@@ -213,6 +215,7 @@ impl Ensemble {
             events: Vec::new(),
             live_ink: (0, 0),
             is_lossy: false,
+            datagrams: 0,
             session: None,
             is_connected: false,
             key,
@@ -391,6 +394,7 @@ impl Ensemble {
                         member.live_ink.0 += 1;
                         member.live_ink.1 += send.frame.len() as u64;
                     }
+                    member.datagrams += u64::from(!send.reliable);
                     member.down.send(
                         self.tick,
                         send.reliable,

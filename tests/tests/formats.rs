@@ -146,6 +146,13 @@ fn every_message() -> Vec<(&'static str, Bytes)> {
     let (mut keyframe, mut delta) = (Writer::new(), Writer::new());
     next.encode_successor(&group, &mut keyframe);
     next.encode_delta(8193, &[(1, sample(9100, 5044))], 1000, &mut delta);
+    let even = (1..3u32).fold(group.clone(), |group, n| {
+        let now = sample(1600 + 100 * n as i32, 300 + 15_000 * n);
+        group.successor(8000 + 160 * n, &[Some(now)], [])
+    });
+    let after = even.successor(8480, &[Some(sample(1900, 45_300))], []);
+    let mut going = Writer::new();
+    after.encode_successor(&even, &mut going);
     let mut crowd = CrowdMap::new(cell);
     crowd.add((700, 900));
     let entry = |op| {
@@ -284,6 +291,11 @@ fn every_message() -> Vec<(&'static str, Bytes)> {
         server(
             "cursor-keyframe",
             ServerMessage::CursorKeyframe(keyframe.into_bytes()),
+        ),
+        server("cursor-group-going", ServerMessage::CursorGroup(even)),
+        server(
+            "cursor-keyframe-going",
+            ServerMessage::CursorKeyframe(going.into_bytes()),
         ),
         server(
             "cursor-delta",

@@ -14,6 +14,7 @@ mod keeping;
 mod live_ink;
 mod looking_back;
 mod merging;
+mod pointing;
 mod reconnecting;
 mod replaying;
 mod seeing;

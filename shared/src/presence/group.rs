@@ -4,11 +4,12 @@
 //! Times are milliseconds of the room's clock, positions steps of the cell's raster, zigzag. Every frame begins with
 //! `u16 group`, `u8 generation`; bits follow bytes.
 //! - Whole: cell (`u8 level`, zigzag column, row), `u32 time`, `u8 flags`, `varint count`; then per cursor Rice(2) gap of
-//!   session numbers, 2 bits positions known - 1, the newest place Rice(11), 32 bits stamp, 3 bits state, and for the
-//!   other positions their differences to the next newer, Rice(9), and 32 bits stamp.
+//!   session numbers, 2 bits positions known - 1, the newest place Rice(11), 32 bits stamp, 3 bits state, for the
+//!   other positions their differences to the next newer, Rice(9), and 32 bits stamp, and 1 bit "goes on" if the three
+//!   lie on an even way.
 //! - Keyframe: `varint` ms since the one before, `u8 flags`, `varint` gone, `varint` come; then Rice(1) gaps of the slots
-//!   gone, per cursor that stays 1 bit "moved" and if so its row; per cursor that comes Rice(2) gap of session numbers,
-//!   Rice(11) x, y, 32 bits stamp, 3 bits state.
+//!   gone, per cursor that stays 1 bit "moved" and if so its row, and 1 bit "goes on" if that makes three positions on
+//!   an even way; per cursor that comes Rice(2) gap of session numbers, Rice(11) x, y, 32 bits stamp, 3 bits state.
 //! - Delta: `varint` ms since the keyframe, `u8 flags`, `varint count`; then per changed cursor Rice(0) gap of slots and
 //!   its row.
 //!
@@ -16,7 +17,10 @@
 //! state where there are any that have changed, 1 bit "as in the keyframe", else 3 bits. A stamp is told by its distance to the keyframe's: in sending
 //! intervals less those that have passed, Rice(0), and the rest, adaptive Rice. Flags: bit 0 the rest has units of 10
 //! us rather than 1 ms, bits 1 and 2 the order of extrapolation from this keyframe on, bit 3 states have changed.
+//!
+//! A cursor that goes on is where its [`Course`] has it until a delta tells it otherwise.
 
+mod course;
 mod rows;
 
 use crate::codec::bits::{BitReader, BitWriter, unzigzag, zigzag};
@@ -24,6 +28,7 @@ use crate::codec::{DecodeError, Reader, Writer};
 use crate::cursor::CursorState;
 use crate::id::SessionId;
 use crate::presence::{GROUP_CURSORS_MAX, PresenceCell};
+pub use course::{COURSE_MS_MAX, Course};
 use rows::{Coder, Flags, Sessions, extrapolated, is_fine, read_sample, step, write_sample};
 
 /// Positions of a cursor that are kept: as many as quadratic extrapolation takes.
@@ -89,6 +94,8 @@ pub struct GroupCursor {
     known: u8,
     /// The places before, the newest first; what is not known repeats the last that is.
     before: [Place; KNOWN_MAX - 1],
+    /// It is on an even way, and was on the move when the keyframe was made.
+    goes_on: bool,
 }
 
 /// A keyframe and what is needed to extrapolate from it.
@@ -194,8 +201,15 @@ impl CursorGroup {
         }
     }
 
+    /// The cursor of a slot does not go on: it is known to rest, or was told elsewhere.
+    pub fn hold(&mut self, slot: usize) {
+        if let Some(cursor) = self.cursors.get_mut(slot) {
+            cursor.goes_on = false;
+        }
+    }
+
     /// The next keyframe: `now` has a place for each slot, `None` for cursors that are gone; `come` by session, none of
-    /// which is in the group.
+    /// which is in the group. Every cursor on an even way goes on, unless [`CursorGroup::hold`] says otherwise.
     pub fn successor(
         &self,
         time_ms: u32,
@@ -205,7 +219,11 @@ impl CursorGroup {
         debug_assert_eq!(now.len(), self.cursors.len());
         let staying = self.cursors.iter().zip(now);
         let mut cursors: Vec<_> = staying
-            .filter_map(|(cursor, now)| Some(cursor.moved((*now)?)))
+            .filter_map(|(cursor, now)| {
+                let mut next = cursor.moved((*now)?);
+                next.goes_on = next.sample.stamp != cursor.sample.stamp && next.is_even();
+                Some(next)
+            })
             .collect();
         cursors.extend(
             come.into_iter()
@@ -265,6 +283,7 @@ impl CursorGroup {
                 bits.bits(place.stamp, 32);
                 last = (place.x, place.y);
             }
+            cursor.write_goes_on(&mut bits);
         }
         bits.finish();
     }
@@ -311,6 +330,7 @@ impl CursorGroup {
                 }
                 cursor.before[at] = last;
             }
+            cursor.read_goes_on(&mut bits)?;
             cursors.push(cursor);
         }
         bits.finish()?;
@@ -356,12 +376,13 @@ impl CursorGroup {
         }
         for (known, slot) in before.cursors.iter().zip(&here) {
             let Some(slot) = *slot else { continue };
-            let now = self.cursors[slot].sample;
-            if now == known.sample {
+            let cursor = &self.cursors[slot];
+            if cursor.sample == known.sample {
                 bits.bits(0, 1);
             } else {
                 bits.bits(1, 1);
-                coder.write(&mut bits, known, now);
+                coder.write(&mut bits, known, cursor.sample);
+                cursor.write_goes_on(&mut bits);
             }
         }
         let mut sessions = Sessions(None);
@@ -401,12 +422,13 @@ impl CursorGroup {
             if is_gone {
                 continue;
             }
-            let now = if bits.bits(1)? == 0 {
-                known.sample
+            if bits.bits(1)? == 0 {
+                cursors.push(known.moved(known.sample));
             } else {
-                coder.read(&mut bits, known)?
-            };
-            cursors.push(known.moved(now));
+                let mut cursor = known.moved(coder.read(&mut bits, known)?);
+                cursor.read_goes_on(&mut bits)?;
+                cursors.push(cursor);
+            }
         }
         let mut sessions = Sessions(None);
         for _ in 0..come {
@@ -518,10 +540,11 @@ impl GroupCursor {
             sample,
             known: 1,
             before: [Place { x, y, stamp }; KNOWN_MAX - 1],
+            goes_on: false,
         }
     }
 
-    /// As the next keyframe has it.
+    /// As the next keyframe has it; whether it goes on is another question.
     fn moved(&self, now: CursorSample) -> Self {
         let apart = now.stamp.wrapping_sub(self.sample.stamp);
         if apart > APART_MAX || (apart == 0 && self.known == 1) {
@@ -530,6 +553,7 @@ impl GroupCursor {
         if apart == 0 {
             return Self {
                 sample: now,
+                goes_on: false,
                 ..*self
             };
         }
@@ -539,6 +563,7 @@ impl GroupCursor {
             sample: now,
             known: (self.known + 1).min(KNOWN_MAX as u8),
             before: [Place { x, y, stamp }, self.before[0]],
+            goes_on: false,
         }
     }
 }

@@ -23,6 +23,13 @@ const SLOW_INTERVAL_MS: u32 = 250;
 const SPARSE_INTERVAL_MS: u32 = 1000;
 /// Keyframes after the last change: who has missed the ones before sees by them that it has.
 const REPEATS: u8 = 2;
+/// How much later than its sender's pace an update may be before the cursor is taken to rest, in milliseconds: what
+/// clients allow for on the way, too.
+const LATE_MS: u32 = 20;
+/// The slowest pace of a sender that is taken for one.
+const PACE_MS_MAX: u32 = 100;
+/// Units of a stamp in a millisecond.
+const STAMPS_PER_MS: u32 = 100;
 /// Bytes of the kind in front of a body.
 const KIND_BYTES: usize = 1;
 
@@ -33,6 +40,8 @@ pub(super) struct Group {
     slots: Vec<Slot>,
     /// Slots whose cursors are elsewhere than was told.
     moved: Vec<u16>,
+    /// Slots whose cursors go on from the keyframe, as far as those know who receive it.
+    going: Vec<u16>,
     /// Not in the keyframe yet.
     coming: BTreeMap<SessionId, CursorSample>,
     has_gone: bool,
@@ -50,6 +59,40 @@ struct Slot {
     now: Option<CursorSample>,
     /// It is among the moved.
     is_listed: bool,
+    known: Known,
+    /// When the last update came, by the room's clock, to the tick. Kept of cursors that go on.
+    heard_ms: u32,
+    /// Time between the last two updates, by the sender's clock, in milliseconds.
+    pace_ms: u32,
+}
+
+/// What those who receive a cursor hold of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    /// It is where it was told.
+    Told,
+    /// It goes on from the keyframe.
+    Going,
+    /// It goes on from the keyframe, but has come to rest.
+    Astray,
+}
+
+impl Slot {
+    const fn new(told: CursorSample) -> Self {
+        Self {
+            told,
+            now: Some(told),
+            is_listed: false,
+            known: Known::Told,
+            heard_ms: 0,
+            pace_ms: PACE_MS_MAX,
+        }
+    }
+
+    /// The next update should have come.
+    const fn is_silent(&self, time_ms: u32) -> bool {
+        time_ms.wrapping_sub(self.heard_ms) > self.pace_ms + LATE_MS
+    }
 }
 
 impl Group {
@@ -58,6 +101,7 @@ impl Group {
             keyframe: CursorGroup::new(number, cell, 0, []),
             slots: Vec::new(),
             moved: Vec::new(),
+            going: Vec::new(),
             coming: BTreeMap::new(),
             has_gone: false,
             is_new: true,
@@ -103,7 +147,10 @@ impl Group {
     pub(super) fn put(&mut self, session: SessionId, sample: CursorSample) {
         if let Some(at) = self.keyframe.slot(session) {
             let slot = &mut self.slots[at];
-            slot.now = Some(sample);
+            if let Some(before) = slot.now.replace(sample) {
+                let passed = sample.stamp.wrapping_sub(before.stamp);
+                slot.pace_ms = (passed / STAMPS_PER_MS).min(PACE_MS_MAX);
+            }
             if !slot.is_listed {
                 slot.is_listed = true;
                 self.moved.push(at as u16);
@@ -146,8 +193,12 @@ impl Group {
             return true;
         }
         let has_changed = self.has_gone || !self.coming.is_empty();
-        if !has_changed && self.moved.is_empty() && self.repeats == 0 {
+        let is_moving = !self.moved.is_empty() || !self.going.is_empty();
+        if !has_changed && !is_moving && self.repeats == 0 {
             return false;
+        }
+        for &at in &self.moved {
+            self.slots[usize::from(at)].heard_ms = time_ms;
         }
         let interval = match stage {
             PresenceStage::Full if has_changed => KEYFRAME_INTERVAL_CHANGED_MS,
@@ -157,10 +208,20 @@ impl Group {
         };
         let interval = interval.max(interval_ms_min);
         if time_ms.wrapping_sub(self.keyframe.time_ms()) >= interval {
-            self.tell_keyframe(time_ms, has_changed, all, output);
+            self.repeats = if has_changed || is_moving {
+                REPEATS
+            } else {
+                self.repeats - 1
+            };
+            // Where nobody would be told that a cursor has left its course, or not everybody, none has one.
+            let may_go = stage == PresenceStage::Full
+                && interval_ms_min <= KEYFRAME_INTERVAL_MS
+                && !near.is_empty();
+            self.tell_keyframe(time_ms, may_go, all, output);
             return self.repeats > 0;
         }
-        if stage == PresenceStage::Full && !self.moved.is_empty() && !near.is_empty() {
+        if stage == PresenceStage::Full && is_moving && !near.is_empty() {
+            self.notice_silence(time_ms);
             self.tell_moved(time_ms, near, output);
         }
         true
@@ -179,21 +240,21 @@ impl Group {
     fn tell_keyframe(
         &mut self,
         time_ms: u32,
-        has_changed: bool,
+        may_go: bool,
         all: &Arc<[SessionId]>,
         output: &mut Output,
     ) {
-        self.repeats = if has_changed || !self.moved.is_empty() {
-            REPEATS
-        } else {
-            self.repeats - 1
-        };
         let now: Vec<_> = self.slots.iter().map(|slot| slot.now).collect();
         let coming = core::mem::take(&mut self.coming);
-        let next = self.keyframe.successor(time_ms, &now, coming);
+        let mut next = self.keyframe.successor(time_ms, &now, coming);
+        let going = self.going_in(&mut next, time_ms, may_go);
         let mut frame = ServerMessage::cursor_keyframe_writer();
         next.encode_successor(&self.keyframe, &mut frame);
         self.take(next);
+        self.going.extend(going.iter().map(|(at, _)| *at as u16));
+        for (at, slot) in going {
+            self.slots[at] = slot;
+        }
         if frame.len() <= DATAGRAM_FRAME_BYTES_MAX {
             output.datagram(all.clone(), frame.into_bytes());
         } else {
@@ -202,30 +263,80 @@ impl Group {
         }
     }
 
+    /// Slots of the next keyframe whose cursors go on from it. Those that only seem to are held.
+    fn going_in(&self, next: &mut CursorGroup, time_ms: u32, may_go: bool) -> Vec<(usize, Slot)> {
+        let mut going = Vec::new();
+        for at in 0..next.cursors().len() {
+            let cursor = next.cursors()[at];
+            if cursor.course().is_none() {
+                continue;
+            }
+            let before = self.keyframe.slot(cursor.session);
+            let before = before.map(|before| &self.slots[before]);
+            match before.filter(|slot| may_go && !slot.is_silent(time_ms)) {
+                Some(&Slot {
+                    heard_ms, pace_ms, ..
+                }) => {
+                    let slot = Slot {
+                        known: Known::Going,
+                        heard_ms,
+                        pace_ms,
+                        ..Slot::new(cursor.sample)
+                    };
+                    going.push((at, slot));
+                }
+                None => next.hold(at),
+            }
+        }
+        going
+    }
+
     /// Makes a keyframe the one that is known.
     fn take(&mut self, keyframe: CursorGroup) {
         self.keyframe = keyframe;
         let cursors = self.keyframe.cursors().iter();
         self.slots.clear();
-        self.slots.extend(cursors.map(|cursor| Slot {
-            told: cursor.sample,
-            now: Some(cursor.sample),
-            is_listed: false,
-        }));
+        self.slots
+            .extend(cursors.map(|cursor| Slot::new(cursor.sample)));
         self.moved.clear();
+        self.going.clear();
         self.has_gone = false;
+    }
+
+    /// A cursor that goes on, but of which nothing has come when it should have, rests where it was: to be told.
+    fn notice_silence(&mut self, time_ms: u32) {
+        let (slots, moved) = (&mut self.slots, &mut self.moved);
+        self.going.retain(|&at| {
+            let slot = &mut slots[usize::from(at)];
+            if slot.known == Known::Going && slot.is_silent(time_ms) {
+                slot.known = Known::Astray;
+                if !slot.is_listed {
+                    slot.is_listed = true;
+                    moved.push(at);
+                }
+            }
+            slot.known != Known::Told
+        });
     }
 
     fn tell_moved(&mut self, time_ms: u32, near: &Arc<[SessionId]>, output: &mut Output) {
         self.moved.sort_unstable();
         let slots = &mut self.slots;
-        // Not to be told: who has gone, whom the keyframe will take out, and who has not left their step of the raster.
+        let cursors = self.keyframe.cursors();
+        // Not to be told: who has gone, whom the keyframe will take out, who is where their course has them, and who has
+        // not left their step of the raster.
         let mut changed = Vec::with_capacity(self.moved.len());
         for &at in &self.moved {
-            let slot = &mut slots[usize::from(at)];
-            match slot.now {
-                Some(now) if !is_same_place(now, slot.told) => changed.push((usize::from(at), now)),
-                _ => slot.is_listed = false,
+            let at = usize::from(at);
+            let slot = &mut slots[at];
+            let to_tell = slot.now.filter(|now| match slot.known {
+                Known::Told => !is_same_place(*now, slot.told),
+                Known::Going => !cursors[at].goes_through(*now),
+                Known::Astray => true,
+            });
+            match to_tell {
+                Some(now) => changed.push((at, now)),
+                None => slot.is_listed = false,
             }
         }
         self.moved.clear();
@@ -238,8 +349,14 @@ impl Group {
             .keyframe
             .encode_delta(time_ms, &changed, budget, &mut frame);
         for &(at, now) in &changed[..count] {
-            slots[at].told = now;
-            slots[at].is_listed = false;
+            let slot = &mut slots[at];
+            slot.told = now;
+            slot.is_listed = false;
+            if slot.known != Known::Told {
+                slot.known = Known::Told;
+                // For those who come, or ask.
+                self.keyframe.hold(at);
+            }
         }
         // What did not fit comes with the next tick, or with the keyframe.
         self.moved
@@ -253,3 +370,6 @@ impl Group {
 fn is_same_place(a: CursorSample, b: CursorSample) -> bool {
     (a.x, a.y, a.state) == (b.x, b.y, b.state)
 }
+
+#[cfg(test)]
+mod tests;

@@ -124,9 +124,14 @@ proptest! {
             sample,
             known: KNOWN_MAX as u8,
             before: [place(stamps[0]), place(stamps[1])],
+            goes_on: true,
         };
         let (x, y) = extrapolated(&cursor, stamps[2], order);
         prop_assert!(x.abs() <= STEP_MAX && y.abs() <= STEP_MAX);
+        let _ = cursor.is_even();
+        if let Some((x, y)) = cursor.course().and_then(|course| course.at(stamps[2])) {
+            prop_assert!(x.abs() <= STEP_MAX && y.abs() <= STEP_MAX);
+        }
     }
 
     #[test]
