@@ -10,6 +10,7 @@ const STEADY: LinkQuality = LinkQuality {
     delay_ticks_min: 1,
     delay_ticks_max: 1,
     loss_percent: 0,
+    resend_ticks: 0,
 };
 
 /// How long after a cursor has been somewhere it is shown there, in milliseconds: a tick up, up to two down, 20 ms for

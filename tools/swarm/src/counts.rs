@@ -60,6 +60,7 @@ impl Times {
 pub(crate) struct Window {
     pub(crate) sent: u64,
     pub(crate) got_cursor: u64,
+    pub(crate) extrapolated_cursor: u64,
     pub(crate) got_stroke: u64,
     pub(crate) latency: Times,
     /// The pace that the room has told.
@@ -73,6 +74,7 @@ impl Window {
         Self {
             sent: 0,
             got_cursor: 0,
+            extrapolated_cursor: 0,
             got_stroke: 0,
             latency: Times::new(),
             pace: None,
@@ -84,6 +86,7 @@ impl Window {
     pub(crate) fn add(&mut self, other: &Self) {
         self.sent += other.sent;
         self.got_cursor += other.got_cursor;
+        self.extrapolated_cursor += other.extrapolated_cursor;
         self.got_stroke += other.got_stroke;
         self.latency.add(&other.latency);
         self.pace = self.pace.or(other.pace);
@@ -97,6 +100,7 @@ pub(crate) struct Counts {
     pub(crate) sent_cursor: u64,
     pub(crate) sent_stroke: u64,
     got_cursor: u64,
+    extrapolated_cursor: u64,
     got_stroke: u64,
     all_ms: Reservoir,
     cursor_ms: Reservoir,
@@ -113,6 +117,7 @@ impl Counts {
             sent_cursor: 0,
             sent_stroke: 0,
             got_cursor: 0,
+            extrapolated_cursor: 0,
             got_stroke: 0,
             all_ms: Reservoir::new(3 * number),
             cursor_ms: Reservoir::new(3 * number + 1),
@@ -127,6 +132,7 @@ impl Counts {
     pub(crate) fn mark(&mut self) {
         (self.sent_cursor, self.sent_stroke) = (0, 0);
         (self.got_cursor, self.got_stroke) = (0, 0);
+        self.extrapolated_cursor = 0;
         self.all_ms.clear();
         self.cursor_ms.clear();
         self.stroke_ms.clear();
@@ -167,6 +173,12 @@ impl Counts {
         self.window.latency.record(us);
     }
 
+    /// Others' cursors were where they were to be without having been told so often.
+    pub(crate) const fn extrapolated(&mut self, count: u64) {
+        self.extrapolated_cursor += count;
+        self.window.extrapolated_cursor += count;
+    }
+
     /// The room goes at this pace.
     pub(crate) const fn paced(&mut self, pace: Option<Pace>) {
         self.window.pace = pace;
@@ -199,6 +211,8 @@ pub(crate) struct Report {
     pub(crate) sent_cursor: u64,
     pub(crate) sent_stroke: u64,
     pub(crate) got_cursor: u64,
+    /// Cursor updates that were left out, because the observers had the cursor where it was.
+    pub(crate) extrapolated_cursor: u64,
     pub(crate) got_stroke: u64,
     pub(crate) observer_bytes: u64,
     pub(crate) thin_bytes: u64,
@@ -224,6 +238,7 @@ impl Report {
             sent_cursor: sum(|t| t.counts.sent_cursor),
             sent_stroke: sum(|t| t.counts.sent_stroke),
             got_cursor: sum(|t| t.counts.got_cursor),
+            extrapolated_cursor: sum(|t| t.counts.extrapolated_cursor),
             got_stroke: sum(|t| t.counts.got_stroke),
             observer_bytes: sum(|t| t.observer_bytes),
             thin_bytes: sum(|t| t.thin_bytes),
@@ -259,6 +274,7 @@ mod tests {
             let mut counts = Counts::new(number);
             counts.sent(true, 1, 200);
             counts.sent(false, 2, 400);
+            counts.extrapolated(3);
             for &age in ages_us {
                 let now_ns = 1_000_000_000;
                 let kind = if age < 5000 {
@@ -280,6 +296,7 @@ mod tests {
         let report = Report::of(&[thread(1, &[1000, 2000]), thread(2, &[9000])]);
         assert_eq!((report.sent_cursor, report.sent_stroke), (2, 4));
         assert_eq!((report.got_cursor, report.got_stroke), (2, 1));
+        assert_eq!(report.extrapolated_cursor, 6);
         assert_eq!(report.lat_cursor_ms, [1.0, 2.0]);
         assert_eq!(report.lat_stroke_ms, [9.0]);
         assert_eq!(report.lat_max_ms, 9.0);

@@ -24,6 +24,7 @@ use crate::clock::{Clock, stamp};
 use crate::counts::Counts;
 use crate::pen::{Batch, Pen, Writer};
 use crate::spec::Part;
+use crate::walkers::Walkers;
 
 /// How long a client may take from its handshake to its welcome, and to everything that it is to see.
 const WELCOME_WAIT: Duration = Duration::from_secs(30);
@@ -104,7 +105,7 @@ impl Player {
         let way = if role.is_observer {
             let client = timeout(LOADED_WAIT, open_observer(role, link, shared.clock)).await??;
             let (actions, inbox) = mpsc::channel(WAITING_MAX);
-            tokio::task::spawn_local(observe(client, inbox, shared.clone()));
+            tokio::task::spawn_local(observe(client, role.part.cursor_hz, inbox, shared.clone()));
             Way::Observer(actions, pen)
         } else {
             let (sender, receiver) = timeout(WELCOME_WAIT, open_thin(role, link)).await??;
@@ -324,8 +325,13 @@ async fn open_observer(role: Role, link: Link, clock: Clock) -> Result<Observer>
     Ok(observer)
 }
 
-async fn observe(mut observer: Observer, mut actions: mpsc::Receiver<Action>, shared: Rc<Shared>) {
-    let ended = watch(&mut observer, &mut actions, &shared).await;
+async fn observe(
+    mut observer: Observer,
+    cursor_hz: f64,
+    mut actions: mpsc::Receiver<Action>,
+    shared: Rc<Shared>,
+) {
+    let ended = watch(&mut observer, cursor_hz, &mut actions, &shared).await;
     if ended.is_err() {
         shared.dead.set(shared.dead.get() + 1);
     }
@@ -333,10 +339,12 @@ async fn observe(mut observer: Observer, mut actions: mpsc::Receiver<Action>, sh
 
 async fn watch(
     observer: &mut Observer,
+    cursor_hz: f64,
     actions: &mut mpsc::Receiver<Action>,
     shared: &Shared,
 ) -> Result<()> {
     let mut stroke = None;
+    let mut walkers = Walkers::new(cursor_hz);
     let mut ticks = interval_at(Instant::now() + OBSERVER_TICK, OBSERVER_TICK);
     loop {
         tokio::select! {
@@ -349,6 +357,11 @@ async fn watch(
                     for arrival in arrivals {
                         counts.arrived(arrival, now_ns);
                     }
+                }
+                for passage in observer.client.take_passages() {
+                    let now_ns = shared.clock.now_ns();
+                    let count = walkers.left_out(&observer.client, &passage, now_ns);
+                    shared.counts.borrow_mut().extrapolated(count);
                 }
             }
             action = actions.recv() => match action {
@@ -365,6 +378,7 @@ async fn watch(
                 None => return Ok(()),
             },
             _ = ticks.tick() => {
+                walkers.may_look_again();
                 observer.client.tick(shared.clock.now_ms());
                 observer.check()?;
                 shared.counts.borrow_mut().paced(observer.client.pace());

@@ -273,6 +273,7 @@ mod tests {
             "sent_cursor",
             "sent_stroke",
             "got_cursor",
+            "extrapolated_cursor",
             "got_stroke",
             "observer_bytes",
             "thin_bytes",

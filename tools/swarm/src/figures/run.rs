@@ -106,14 +106,14 @@ impl Run {
         (got > 0).then(|| self.report.observer_bytes as f64 / got as f64)
     }
 
-    /// Cursor updates that came, of those that were to come.
+    /// Cursor updates that came, or were left out where observers had the cursor already, of those that were to come.
     pub(crate) fn cursor_share(&self) -> f64 {
         let nominal =
             self.spec.nominal_cursor_hz() * self.spec.observers.len() as f64 * self.seconds;
         if nominal == 0.0 {
             return 1.0;
         }
-        self.report.got_cursor as f64 / nominal
+        (self.report.got_cursor + self.report.extrapolated_cursor) as f64 / nominal
     }
 
     /// Stroke batches that came, of those that were sent while it was counted (and some before).
@@ -167,6 +167,7 @@ impl Run {
             "observers": self.spec.observers.len(), "seconds": self.seconds, "setup": self.setup,
             "sent_cursor": report.sent_cursor, "sent_stroke": report.sent_stroke,
             "got_cursor": report.got_cursor, "got_stroke": report.got_stroke,
+            "extrapolated_cursor": report.extrapolated_cursor,
             "cursor_share": self.cursor_share(), "stroke_share": self.stroke_share(),
             "latency_ms": self.latency(),
             "latency_cursor_ms": Percentiles::of(&report.lat_cursor_ms),
@@ -198,9 +199,10 @@ mod tests {
         };
         let run = Run {
             report: Report {
-                got_cursor: 38_000,
-                got_stroke: 2_000,
-                sent_stroke: 1_000,
+                got_cursor: 37_000,
+                extrapolated_cursor: 1_000,
+                got_stroke: 3_000,
+                sent_stroke: 1_500,
                 observer_bytes: 120_000,
                 ..Report::default()
             },
@@ -214,6 +216,7 @@ mod tests {
         };
         assert_eq!(run.cursor_share(), 0.95);
         assert_eq!(run.stroke_share(), 1.0);
+        // What was left out makes nothing else cheaper.
         assert_eq!(run.bytes_per_update(), Some(3.0));
         assert_eq!(run.delivered(), 2_020_000.0);
         assert!((run.cpu_per_million().expect("some came") - 2.0).abs() < 1e-9);

@@ -101,7 +101,8 @@ impl Watch {
                 max: latency.max_ms(),
             }),
             cursor_loss: if nominal > 0.0 {
-                (1.0 - window.got_cursor as f64 / nominal).max(0.0)
+                let known = window.got_cursor + window.extrapolated_cursor;
+                (1.0 - known as f64 / nominal).max(0.0)
             } else {
                 0.0
             },
