@@ -3,9 +3,8 @@
 //! Every stroke that unanswered ops touch has a layer: the confirmed stroke with those ops folded over it by the
 //! shared merge rules. When the room's truth changes beneath, the fold is made again (rebase), so a prediction can
 //! never outlive its answer. Nothing here knows of the link or of drawing: the client feeds it, the renderer asks
-//! what changed ([`Board::take_changes`]).
-//!
-//! Ink that came in datagrams ahead of the stream lies between the two: shown, and never part of the mirror (`ahead.rs`).
+//! what changed ([`Board::take_changes`]). Ink that came in datagrams ahead of the stream lies in such a layer too: it
+//! shows, and is never part of the mirror (`ahead.rs`).
 
 mod ahead;
 mod layer;
@@ -51,9 +50,8 @@ pub struct Board {
     actor: ActorId,
     pending: BTreeMap<u32, PendingOp>,
     layers: HashMap<StrokeId, Layer>,
-    /// Confirmed strokes with points that came ahead of the stream.
-    ahead: StrokeMap<Stroke>,
-    points_ahead: u64,
+    /// Points that came ahead of the stream so far.
+    points_ahead: usize,
     /// Strokes with a layer that came whole since the last answer: they hold the ops that it will answer.
     refreshed: HashSet<StrokeId>,
     grid: Grid,
@@ -68,7 +66,6 @@ impl Board {
             actor: ActorId(0),
             pending: BTreeMap::new(),
             layers: HashMap::new(),
-            ahead: StrokeMap::default(),
             points_ahead: 0,
             refreshed: HashSet::new(),
             grid: Grid::new(),
@@ -145,7 +142,7 @@ impl Board {
     pub fn look_up(&self, id: StrokeId) -> Option<&Stroke> {
         match self.layers.get(&id) {
             Some(layer) => layer.view.as_ref(),
-            None => self.base(id),
+            None => self.mirror.get(id),
         }
     }
 
@@ -154,11 +151,11 @@ impl Board {
         let id = self.op_id(counter);
         for stroke in distinct(&pending.op, id) {
             let old = self.look(stroke);
-            let (mirror, ahead) = (&self.mirror, &self.ahead);
+            let mirror = &self.mirror;
             let layer = self
                 .layers
                 .entry(stroke)
-                .or_insert_with(|| Layer::over(ahead.get(&stroke).or_else(|| mirror.get(stroke))));
+                .or_insert_with(|| Layer::over(mirror.get(stroke)));
             layer.add(stroke, id, &pending);
             self.settle(stroke, old);
         }
@@ -176,10 +173,8 @@ impl Board {
     /// Puts these ops in the place of all that are predicted, as after a new connection.
     pub(crate) fn predict_anew(&mut self, actor: ActorId, pending: Vec<(u32, PendingOp)>) {
         self.actor = actor;
-        let shown = self.layers.keys().chain(self.ahead.keys());
-        let mut olds: HashMap<_, _> = shown.map(|id| (*id, self.look(*id))).collect();
+        let mut olds: HashMap<_, _> = self.layers.keys().map(|id| (*id, self.look(*id))).collect();
         self.layers.clear();
-        self.ahead.clear();
         self.refreshed.clear();
         self.pending = pending.into_iter().collect();
         let pending = std::mem::take(&mut self.pending);
@@ -210,7 +205,6 @@ impl Board {
         let predicted = entry.id.actor == self.actor && self.drop_pending(entry.id.counter);
         self.mirror.apply(entry);
         for (stroke, old) in olds {
-            self.give_way(stroke);
             // The room answers in order: earlier predictions that still wait were refused, and their points now lie
             // behind this op's where they lay before them.
             let is_overtaken =
@@ -288,7 +282,6 @@ impl Board {
             self.mirror.apply(&OpEntry { position, id, op });
         }
         for (stroke, old) in olds {
-            self.give_way(stroke);
             self.refold(stroke);
             self.settle(stroke, old);
         }
@@ -328,13 +321,11 @@ impl Board {
     pub(crate) fn put(&mut self, stroke: Stroke) -> Result<(), DecodeError> {
         let id = stroke.id;
         let old = self.look(id);
-        let is_predicted = self.is_predicted(id);
-        if is_predicted || self.ahead.contains_key(&id) {
+        if self.layers.contains_key(&id) {
             self.mirror.put(stroke)?;
-            if is_predicted {
+            if self.is_predicted(id) {
                 self.refreshed.insert(id);
             }
-            self.give_way(id);
             self.refold(id);
             self.settle(id, old);
             return Ok(());
@@ -407,15 +398,15 @@ impl Board {
 
     /// Unanswered ops touch this stroke.
     pub(crate) fn is_predicted(&self, id: StrokeId) -> bool {
-        self.layers.contains_key(&id)
+        let layer = self.layers.get(&id);
+        layer.is_some_and(|layer| !layer.ops.is_empty())
     }
 
     fn forget(&mut self, evicted: &[Stroke]) {
         for stroke in evicted {
-            let ahead = self.ahead.remove(&stroke.id);
             let old = match self.layers.get(&stroke.id) {
                 Some(layer) => Look::of(layer.view.as_ref()),
-                None => Look::of(ahead.as_ref().or(Some(stroke))),
+                None => Look::of(Some(stroke)),
             };
             self.refold(stroke.id);
             self.settle(stroke.id, old);
@@ -446,17 +437,22 @@ impl Board {
         true
     }
 
-    /// Makes a layer's view anew from the confirmed stroke and the ops that are left; without any, the layer goes.
+    /// Makes a layer's view anew from the confirmed stroke, what came ahead of it, and the ops that are left; without any
+    /// of those, the layer goes.
     fn refold(&mut self, stroke: StrokeId) {
-        let Some(layer) = self.layers.remove(&stroke) else {
+        let Some(mut layer) = self.layers.remove(&stroke) else {
             return;
         };
         if layer.ops.is_empty() {
             self.refreshed.remove(&stroke);
+        }
+        let mut fresh = Layer::over(self.mirror.get(stroke));
+        let ops = std::mem::take(&mut layer.ops);
+        fresh.keep_ahead(layer);
+        if ops.is_empty() && fresh.ahead.is_empty() {
             return;
         }
-        let mut fresh = Layer::over(self.base(stroke));
-        for counter in layer.ops {
+        for counter in ops {
             if let Some(pending) = self.pending.get(&counter) {
                 fresh.add(stroke, self.op_id(counter), pending);
             }

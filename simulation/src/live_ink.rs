@@ -25,6 +25,8 @@ const TOLD_TICKS: u64 = 3;
 /// Points of a stroke that are told in one datagram: three ticks of the fastest pens. An op with more is left to the
 /// stream.
 const POINTS_MAX: usize = 48;
+/// Strokes by which their turn moves on in a tick: about as many as a datagram holds.
+const TURN: u64 = 40;
 /// Growths that are kept; the oldest of more are left to the stream. A datagram holds some 60 strokes.
 const GROWTHS_MAX: usize = 4096;
 
@@ -80,8 +82,9 @@ impl LiveInk {
         while self.recent.pop_front_if(is_told).is_some() {}
     }
 
-    /// What is kept, by stroke, those first that have grown last: when not all fit, new ink is worth most.
-    fn tails(&self) -> Vec<(BoardRect, InkTail)> {
+    /// What is kept, by stroke, those first that have grown last: when not all fit, new ink is worth most. Among those it
+    /// is now these, now those that are first.
+    fn tails(&self, tick: Tick) -> Vec<(BoardRect, InkTail)> {
         let mut by_stroke: BTreeMap<Position, Vec<&Grown>> = BTreeMap::new();
         for grown in &self.recent {
             let run = by_stroke.entry(grown.begin).or_default();
@@ -92,6 +95,9 @@ impl LiveInk {
             }
         }
         let mut runs: Vec<_> = by_stroke.into_values().collect();
+        if let Some(turn) = tick.0.wrapping_mul(TURN).checked_rem(runs.len() as u64) {
+            runs.rotate_left(turn as usize);
+        }
         runs.sort_by_key(|run| core::cmp::Reverse(run.last().map(|grown| grown.tick)));
         let tail = |run: Vec<&Grown>| {
             let Grown {
@@ -148,7 +154,7 @@ pub(crate) fn tell_live_ink(
     if live.recent.is_empty() {
         return;
     }
-    let (rects, tails): (Vec<_>, Vec<_>) = live.tails().into_iter().unzip();
+    let (rects, tails): (Vec<_>, Vec<_>) = live.tails(clock.tick).into_iter().unzip();
     audience.visit_met(&rects, |area, numbers| {
         let sessions = area.sessions_among(&live.lossy);
         if sessions.is_empty() {
@@ -160,4 +166,186 @@ pub(crate) fn tell_live_ink(
         }
     });
     live.forget_told(clock.tick);
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use chalkboard_shared::limits::DATAGRAM_FRAME_BYTES_MAX;
+    use chalkboard_shared::op::InkRun;
+    use chalkboard_shared::presence::Pace;
+    use chalkboard_shared::stroke::Nib;
+    use chalkboard_shared::wire::Profile;
+    use chalkboard_shared::{ActorId, OpId, Rights, StrokeId, StrokeStyle};
+
+    use super::*;
+    use crate::input::{Input, Join, Now};
+    use crate::room::{Room, RoomConfig};
+
+    const AUTHOR: SessionId = SessionId(1);
+
+    fn join(session: u32, view: BoardRect) -> Input {
+        Input::Join(Box::new(Join {
+            session: SessionId(session),
+            actor: ActorId(session.into()),
+            rights: Rights::Edit,
+            profile: Profile::default(),
+            view,
+            view_secret: None,
+            resume: None,
+        }))
+    }
+
+    /// An author, two who look at the same, and one who looks far away.
+    fn room() -> Room {
+        let mut room = Room::new(RoomConfig {
+            epoch: 1,
+            epoch_starts: Vec::new(),
+            tick_us: 12_500,
+        });
+        let here = |x| {
+            let corner = |x: i32| chalkboard_shared::BoardPoint::new(x, 0);
+            BoardRect::from_corners(corner(x), corner(x + 9999))
+        };
+        let views = [here(0), here(0), here(0), here(1 << 28)];
+        room.step(
+            Now::default(),
+            views.into_iter().zip(1..).map(|(view, n)| join(n, view)),
+        );
+        room
+    }
+
+    fn lossy(session: u32, is_lossy: bool) -> Input {
+        let session = SessionId(session);
+        Input::Lossy { session, is_lossy }
+    }
+
+    fn ops(first: u32, ops: Vec<Op>) -> Input {
+        let (session, stamp) = (AUTHOR, None);
+        Input::Ops {
+            session,
+            first,
+            stamp,
+            ops,
+        }
+    }
+
+    fn point(n: u32) -> InkPoint {
+        InkPoint::new(n as i32 * 16, (n * n % 64) as i32, n as u8)
+    }
+
+    fn begin(n: u32) -> Op {
+        let style = StrokeStyle {
+            nib: Nib::Pen,
+            color: 0,
+            width: 32,
+        };
+        let ink = InkRun::new(vec![point(n)]);
+        Op::Begin { style, ink }
+    }
+
+    fn extend(stroke: u32, n: u32) -> Op {
+        let (actor, counter) = (ActorId(1), stroke);
+        let ink = InkRun::new(vec![point(n), point(n + 1)]);
+        let stroke = StrokeId(OpId { actor, counter });
+        Op::Extend { stroke, ink }
+    }
+
+    /// The live ink of a step: for whom, and the frame.
+    fn told(room: &mut Room, inputs: Vec<Input>) -> Vec<(Vec<SessionId>, Bytes)> {
+        let output = room.step(Now::default(), inputs);
+        let live = output.sends.into_iter().filter(|send| {
+            assert!(send.reliable || send.frame.len() <= DATAGRAM_FRAME_BYTES_MAX);
+            ServerMessage::is_live_ink(&send.frame)
+        });
+        live.inspect(|send| assert!(!send.reliable))
+            .map(|send| (send.to.as_slice().to_vec(), send.frame))
+            .collect()
+    }
+
+    fn tails(frame: &Bytes) -> Vec<InkTail> {
+        match ServerMessage::decode(frame.clone()) {
+            Ok(ServerMessage::LiveInk(tails)) => tails,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn those_whose_way_loses_packets_are_told_three_times() {
+        let mut room = room();
+        let nothing: [(Vec<SessionId>, Bytes); 0] = [];
+        assert_eq!(told(&mut room, vec![ops(1, vec![begin(0)])]), nothing);
+        assert_eq!(told(&mut room, vec![ops(2, vec![extend(1, 1)])]), nothing);
+        let news = [2, 3, 4].map(|session| lossy(session, true));
+        assert_eq!(told(&mut room, news.to_vec()), nothing);
+        // One frame for the two who look at the same, none for who looks elsewhere.
+        let first = told(&mut room, vec![ops(3, vec![extend(1, 3)])]);
+        assert_eq!(first.len(), 1);
+        assert_eq!(first[0].0, [SessionId(2), SessionId(3)]);
+        let expect = |first, before: u32, points: core::ops::Range<u32>| InkTail {
+            first,
+            growth: Growth::after(
+                Position(1),
+                (point(before), point(before - 1)),
+                &points.map(point).collect::<Vec<_>>(),
+            ),
+        };
+        assert_eq!(tails(&first[0].1), [expect(3, 2, 3..5)]);
+        let second = told(&mut room, vec![ops(4, vec![extend(1, 5)])]);
+        assert_eq!(tails(&second[0].1), [expect(3, 2, 3..7)]);
+        assert_eq!(
+            tails(&told(&mut room, Vec::new())[0].1),
+            [expect(3, 2, 3..7)]
+        );
+        assert!(room.has_work());
+        assert_eq!(
+            tails(&told(&mut room, Vec::new())[0].1),
+            [expect(5, 4, 5..7)]
+        );
+        assert_eq!(told(&mut room, Vec::new()), nothing);
+        for is_gone in [lossy(2, false), Input::Leave(SessionId(3))] {
+            told(&mut room, vec![is_gone]);
+        }
+        assert_eq!(told(&mut room, vec![ops(5, vec![extend(1, 7)])]), nothing);
+        told(&mut room, vec![lossy(4, false)]);
+        assert!(!room.world().resource::<LiveInk>().has_work());
+        // Who is not there gets nothing for ever.
+        told(&mut room, vec![lossy(3, true)]);
+        assert!(room.world().resource::<LiveInk>().lossy.is_empty());
+    }
+
+    #[test]
+    fn of_too_many_strokes_all_have_their_turn() {
+        let mut room = room();
+        let count = 300;
+        told(
+            &mut room,
+            vec![lossy(2, true), ops(1, (0..count).map(begin).collect())],
+        );
+        let mut seen = BTreeSet::new();
+        for step in 0..20 {
+            let grown = (1..=count).map(|stroke| extend(stroke, stroke + step * 2));
+            let told = told(
+                &mut room,
+                vec![ops(count * (step + 1) + 1, grown.collect())],
+            );
+            assert_eq!(told.len(), 1, "one datagram a tick");
+            let tails = tails(&told[0].1);
+            assert!(tails.len() > 20, "{}", tails.len());
+            seen.extend(tails.iter().map(|tail| tail.growth.begin));
+        }
+        assert_eq!(seen.len(), count as usize);
+    }
+
+    #[test]
+    fn it_goes_first_when_presence_is_thinned_out() {
+        let mut room = room();
+        let pace = Pace {
+            tick_us: 33_333,
+            presence: PresenceStage::Slow,
+        };
+        let inputs = vec![lossy(2, true), Input::Pace(pace), ops(1, vec![begin(0)])];
+        told(&mut room, inputs);
+        assert!(told(&mut room, vec![ops(2, vec![extend(1, 1)])]).is_empty());
+    }
 }

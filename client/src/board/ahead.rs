@@ -1,81 +1,74 @@
 //! Ink ahead of the stream: points that came in datagrams and show until the room's own word for them arrives.
 //!
-//! A stroke that has some is held once more with them behind its confirmed points. Nobody but the eye reads that copy:
-//! the mirror, its digest and what a resume says of it know nothing of datagrams. A datagram whose stroke is not held, is
-//! this person's own, finished or erased, or which would leave a gap, is passed over; the stream has all of it in time.
+//! They lie in the stroke's layer, behind its confirmed points. The mirror, its digest and what a resume says of it know
+//! nothing of datagrams. A datagram whose stroke is not held, is this person's own, finished or erased, or which would
+//! leave a gap, is passed over; the stream has all of it in time.
 
-use chalkboard_shared::merge::Strokes;
 use chalkboard_shared::wire::InkTail;
-use chalkboard_shared::{Stroke, StrokeId};
 
 use super::Board;
+use super::layer::{Layer, Look};
 
-/// Strokes of which something came ahead, at the most: as many as a datagram tells twice over.
-const STROKES_MAX: usize = 256;
+/// Layers of a board, beyond which nothing more comes ahead: several times what a datagram tells of.
+const LAYERS_MAX: usize = 256;
 /// Points ahead of a stroke's confirmed ones, at the most: four seconds of the fastest pens.
 const POINTS_MAX: usize = 1024;
 
 impl Board {
-    /// The confirmed stroke, with what came ahead.
-    pub(super) fn base(&self, id: StrokeId) -> Option<&Stroke> {
-        self.ahead.get(&id).or_else(|| self.mirror.get(id))
-    }
-
     /// Points that showed before the stream told them, so far.
-    pub const fn points_ahead(&self) -> u64 {
+    pub const fn points_ahead(&self) -> usize {
         self.points_ahead
     }
 
     /// Shows what a stroke has gained before the stream tells it, if this client holds all that is before.
     pub(crate) fn show_ahead(&mut self, tail: &InkTail) {
-        let Some(stroke) = self.mirror.wet(tail.growth.begin) else {
+        let confirmed = self.mirror.wet(tail.growth.begin);
+        let Some(stroke) = confirmed.filter(|stroke| stroke.author() != self.actor) else {
             return;
         };
         let id = stroke.id;
-        let shown = self.ahead.get(&id).unwrap_or(stroke);
-        if stroke.author() == self.actor || stroke.erased.value {
+        let Some(shown) = self.get(id) else {
             return;
-        }
+        };
         // Bytes that are no stroke's make no difference either.
         let before = shown.points_before(tail.first);
         let Some(Ok(points)) = before.map(|before| tail.growth.points_after(before)) else {
             return;
         };
-        // It is no larger, or there would have been a gap.
+        // The first is no further than behind the last, or there would have been a gap.
         let known = (shown.point_count - tail.first) as usize;
-        let ahead = (shown.point_count - stroke.point_count) as usize;
-        let Some(news) = points.get(known..) else {
-            return;
-        };
-        let is_new = !self.ahead.contains_key(&id);
-        if news.is_empty()
-            || ahead + news.len() > POINTS_MAX
-            || (is_new && self.ahead.len() >= STROKES_MAX)
-        {
+        let news = points.get(known..).unwrap_or_default();
+        if news.is_empty() || self.layers.len() >= LAYERS_MAX {
             return;
         }
-        self.points_ahead += news.len() as u64;
-        let old = self.look(id);
-        let copy = || stroke.clone();
-        self.ahead.entry(id).or_insert_with(copy).push(news);
-        self.refold(id);
+        let old = Look::of(Some(shown));
+        let layer = self
+            .layers
+            .entry(id)
+            .or_insert_with(|| Layer::over(Some(stroke)));
+        if let Some(view) = &mut layer.view
+            && layer.ahead.len() + news.len() <= POINTS_MAX
+        {
+            view.push(news);
+            layer.ahead.extend_from_slice(news);
+            self.points_ahead += news.len();
+        }
         self.settle(id, old);
     }
+}
 
-    /// The confirmed stroke has changed: what came ahead of it shows only where it still is.
-    pub(super) fn give_way(&mut self, id: StrokeId) {
-        let Some(copy) = self.ahead.get_mut(&id) else {
+impl Layer {
+    /// Of what came ahead of the stroke as it was confirmed `before`, what still is ahead.
+    pub(super) fn keep_ahead(&mut self, mut before: Self) {
+        let (Some(view), Some(shown)) = (&mut self.view, &before.view) else {
             return;
         };
-        let stroke = self.mirror.get(id).filter(|stroke| !stroke.is_finished());
-        match stroke {
-            Some(stroke) if stroke.point_count < copy.point_count => {
-                copy.style = stroke.style;
-                copy.erased = stroke.erased;
-            }
-            _ => {
-                self.ahead.remove(&id);
-            }
+        let missing = shown.point_count.saturating_sub(view.point_count) as usize;
+        if let Some(at) = before.ahead.len().checked_sub(missing)
+            && !view.is_finished()
+        {
+            self.ahead = before.ahead.split_off(at);
+            view.push(&self.ahead);
         }
     }
 }
@@ -86,7 +79,7 @@ mod tests {
     use chalkboard_shared::op::InkRun;
     use chalkboard_shared::stroke::Nib;
     use chalkboard_shared::{
-        ActorId, BoardRect, InkPoint, Op, OpEntry, OpId, Position, Stroke, StrokeStyle,
+        ActorId, BoardRect, InkPoint, Op, OpEntry, OpId, Position, Stroke, StrokeId, StrokeStyle,
     };
 
     use super::*;
@@ -169,9 +162,9 @@ mod tests {
         );
         // The stream comes up to it: nothing is seen of that.
         extend(&mut board, 6, 3..5);
-        assert_eq!((shown(&board), board.ahead.len()), (points(0..7), 1));
+        assert_eq!((shown(&board), board.layers.len()), (points(0..7), 1));
         extend(&mut board, 7, 5..7);
-        assert_eq!((shown(&board), board.ahead.len()), (points(0..7), 0));
+        assert_eq!((shown(&board), board.layers.len()), (points(0..7), 0));
         assert_eq!(board.take_changes(), []);
         let mut alone = self::board();
         extend(&mut alone, 6, 3..7);
@@ -198,7 +191,7 @@ mod tests {
         assert_eq!(shown(&board), points(0..3));
         let mut empty = Board::new();
         hear(&mut empty, 3..6);
-        assert!(empty.is_empty() && empty.ahead.is_empty());
+        assert!(empty.is_empty() && empty.layers.is_empty());
     }
 
     #[test]
@@ -229,11 +222,11 @@ mod tests {
         hear(&mut board, 4..6);
         whole.push(&points(4..9));
         board.put(whole).expect("fits");
-        assert_eq!((shown(&board), board.ahead.len()), (points(0..9), 0));
+        assert_eq!((shown(&board), board.layers.len()), (points(0..9), 0));
         hear(&mut board, 9..11);
         board.take_changes();
         assert_eq!(board.evict_outside(BoardRect::EMPTY).len(), 1);
-        assert!(board.is_empty() && board.ahead.is_empty());
+        assert!(board.is_empty() && board.layers.is_empty());
         assert_eq!(board.take_changes().len(), 1);
     }
 
@@ -264,6 +257,6 @@ mod tests {
             );
             board.show_ahead(&points(counter));
         }
-        assert_eq!(board.ahead.len(), STROKES_MAX);
+        assert_eq!(board.layers.len(), LAYERS_MAX);
     }
 }

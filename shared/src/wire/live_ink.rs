@@ -4,23 +4,22 @@
 //! first point, and is read behind the points that its reader holds before that one. It changes nothing that lasts.
 //!
 //! # Format
-//! `varint` beginning of the newest of the strokes, then bits, per stroke: 1, the number of the first point as an adaptive
-//! Rice code, and a growth as [`crate::growth`] has it, its distance from that beginning; at the end 0.
+//! `varint` beginning of the newest of the strokes, then bits, per stroke: 1, the number of the first point as Rice(8),
+//! and a growth as [`crate::growth`] has it, its distance from that beginning; at the end 0.
 
-use crate::codec::bits::{Adaptive, BitReader, BitWriter};
+use crate::codec::bits::{BitReader, BitWriter};
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::growth::{self, Growth, GrowthCoder};
 use crate::id::Position;
 use crate::limits::DATAGRAM_FRAME_BYTES_MAX;
 
-/// A stroke that people look at while it grows has about as many points.
-const FIRST_EXPECTED: u32 = 64;
+/// Parameter of the first point's number: strokes that grow have some hundred points.
+const FIRST_K: u32 = 8;
 
 /// The points that a stroke has gained lately.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InkTail {
-    /// Number of the first of them among the stroke's points; at least 1, because a stroke begins with the op that names
-    /// it.
+    /// Number of the first of them among the stroke's points.
     pub first: u32,
     /// The points, and whose they are.
     pub growth: Growth,
@@ -39,14 +38,13 @@ pub(super) fn encode<'a>(
     let mut told = tails.clone().count();
     loop {
         let mut bits = BitWriter::new(w.as_mut_vec());
-        let (mut firsts, mut growths) = coders();
+        let mut growths = GrowthCoder::new();
         let mut fitting = 0;
         for tail in tails.clone().take(told) {
             // Nobody goes on with a stroke for so long that it could not be named.
             if growth::is_tellable(tail.growth.begin, newest) {
                 bits.bits(1, 1);
-                bits.rice(tail.first, firsts.k());
-                firsts.learn(tail.first);
+                bits.rice(tail.first, FIRST_K);
                 growths.write(&mut bits, &tail.growth, newest, false);
             }
             // The end takes a bit more.
@@ -75,23 +73,15 @@ pub(super) fn decode(r: &mut Reader) -> Result<Vec<InkTail>, DecodeError> {
         return Err(DecodeError::OutOfRange);
     }
     let mut bits = BitReader::new(&packed);
-    let (mut firsts, mut growths) = coders();
+    let mut growths = GrowthCoder::new();
     let mut tails = Vec::new();
     while bits.bits(1)? == 1 {
-        let first = bits.rice(firsts.k())?;
-        firsts.learn(first);
-        if first == 0 {
-            return Err(DecodeError::OutOfRange);
-        }
+        let first = bits.rice(FIRST_K)?;
         let growth = growths.read(&mut bits, newest, false)?;
         tails.push(InkTail { first, growth });
     }
     bits.finish()?;
     Ok(tails)
-}
-
-const fn coders() -> (Adaptive, GrowthCoder) {
-    (Adaptive::starting_at(FIRST_EXPECTED), GrowthCoder::new())
 }
 
 #[cfg(test)]

@@ -179,7 +179,11 @@ fn the_same_room_comes_of_it_tick_by_tick() {
 
 #[test]
 fn every_input_is_stored_as_it_was() {
-    for input in steps().into_iter().flatten() {
+    let lossy = [true, false].map(|is_lossy| Input::Lossy {
+        session: SessionId(300),
+        is_lossy,
+    });
+    for input in steps().into_iter().flatten().chain(lossy) {
         let mut w = Writer::new();
         stored_input::encode(&input, &mut w);
         let mut r = Reader::new(w.into_bytes());
