@@ -39,6 +39,8 @@ const FIT: [i64; 10] = [54, 30, 11, -3, -12, -16, -15, -9, 2, 18];
 const FIT_WHOLE: i64 = 60;
 /// Last points by which it is judged whether two or many tell more.
 const JUDGED: usize = 8;
+/// Last points of a stroke that those behind them are told by.
+pub const POINTS_BEHIND: usize = FIT.len() + JUDGED;
 
 fn channels(point: InkPoint, shift: u8) -> [i32; 3] {
     [
@@ -67,7 +69,7 @@ fn fitted(way: &[[i32; 3]], c: usize) -> i32 {
 impl Pen {
     /// After these points.
     fn after(points: &[InkPoint], shift: u8) -> Self {
-        let known = FIT.len() + JUDGED;
+        let known = POINTS_BEHIND;
         let last = points.len().saturating_sub(known);
         let way: Vec<_> = points[last..]
             .iter()
@@ -140,17 +142,9 @@ impl Growth {
         Some(growth)
     }
 
-    /// What `points`, of whichever ops, add to the stroke that began there, behind these two
-    /// ([`Stroke::points_before`]).
-    pub fn after(
-        begin: Position,
-        (last, before): (InkPoint, InkPoint),
-        points: &[InkPoint],
-    ) -> Self {
-        Self::behind(begin, &[before, last], points)
-    }
-
-    fn behind(begin: Position, before: &[InkPoint], points: &[InkPoint]) -> Self {
+    /// What `points`, of whichever ops, add to the stroke that began there, behind those `before`: all that it has, or
+    /// its last [`POINTS_BEHIND`].
+    pub fn behind(begin: Position, before: &[InkPoint], points: &[InkPoint]) -> Self {
         let zeros = |v: i32| v.trailing_zeros();
         let shift = points.iter().fold(SHIFT_MAX, |shift, point| {
             shift.min(zeros(point.at.x)).min(zeros(point.at.y))
@@ -184,18 +178,11 @@ impl Growth {
         before.map(|before| self.points_behind(before)).transpose()
     }
 
-    /// The points behind these two ([`Stroke::points_before`]).
+    /// The points behind those `before`.
     ///
     /// # Errors
     /// Points that are not on the plane: not of this stroke.
-    pub fn points_after(
-        &self,
-        (last, before): (InkPoint, InkPoint),
-    ) -> Result<Vec<InkPoint>, DecodeError> {
-        self.points_behind(&[before, last])
-    }
-
-    fn points_behind(&self, before: &[InkPoint]) -> Result<Vec<InkPoint>, DecodeError> {
+    pub fn points_behind(&self, before: &[InkPoint]) -> Result<Vec<InkPoint>, DecodeError> {
         let mut pen = Pen::after(before, self.shift);
         let mut points = Vec::with_capacity(self.residuals.len());
         for residual in &self.residuals {

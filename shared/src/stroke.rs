@@ -183,23 +183,6 @@ impl Stroke {
         }
     }
 
-    /// The last point and the one before it, or the same twice where there is one. `None` for a stroke that has no
-    /// points or is finished.
-    pub fn last_points(&self) -> Option<(InkPoint, InkPoint)> {
-        self.points_before(self.point_count)
-    }
-
-    /// The point before one of this number, and the one before that, or the same twice where there is one. `None` where
-    /// there is none, and for a stroke that is finished.
-    pub fn points_before(&self, number: u32) -> Option<(InkPoint, InkPoint)> {
-        let Ink::Wet(points) = &self.ink else {
-            return None;
-        };
-        let last = number.checked_sub(1)?;
-        let before = points.get(last.saturating_sub(1) as usize)?;
-        Some((*points.get(last as usize)?, *before))
-    }
-
     /// The points of a stroke that still grows; `None` for one that has none or is finished.
     pub fn wet_points(&self) -> Option<&[InkPoint]> {
         match &self.ink {

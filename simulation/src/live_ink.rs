@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bevy_ecs::prelude::*;
-use chalkboard_shared::growth::Growth;
+use chalkboard_shared::growth::{Growth, POINTS_BEHIND};
 use chalkboard_shared::merge::Strokes;
 use chalkboard_shared::presence::PresenceStage;
 use chalkboard_shared::wire::{InkTail, ServerMessage};
@@ -38,8 +38,8 @@ pub(crate) struct Grown {
     begin: Position,
     /// Number of the first of them among the stroke's points.
     first: u32,
-    /// The last two before them.
-    before: (InkPoint, InkPoint),
+    /// The last [`POINTS_BEHIND`] before them.
+    before: Vec<InkPoint>,
     points: Vec<InkPoint>,
     /// What the stroke covered before: who covers some of that holds it.
     extent: BoardRect,
@@ -100,20 +100,15 @@ impl LiveInk {
         }
         runs.sort_by_key(|run| core::cmp::Reverse(run.last().map(|grown| grown.tick)));
         let tail = |run: Vec<&Grown>| {
-            let Grown {
-                begin,
-                first,
-                before,
-                extent,
-                ..
-            } = **run.first()?;
+            let oldest = *run.first()?;
             let points: Vec<_> = run
                 .iter()
                 .flat_map(|grown| &grown.points)
                 .copied()
                 .collect();
-            let growth = Growth::after(begin, before, &points);
-            Some((extent, InkTail { first, growth }))
+            let growth = Growth::behind(oldest.begin, &oldest.before, &points);
+            let first = oldest.first;
+            Some((oldest.extent, InkTail { first, growth }))
         };
         runs.into_iter().filter_map(tail).collect()
     }
@@ -134,11 +129,13 @@ pub(crate) fn grown(world: &mut World, op: &Op) -> Option<Grown> {
     }
     let board = Board(world);
     let stroke = board.get(*stroke).filter(|stroke| !stroke.erased.value)?;
+    let before = stroke.wet_points()?;
+    let before = &before[before.len().saturating_sub(POINTS_BEHIND)..];
     Some(Grown {
         tick,
         begin: stroke.z,
         first: stroke.point_count,
-        before: stroke.last_points()?,
+        before: before.to_vec(),
         points: ink.points().to_vec(),
         extent: stroke.extent(),
     })
@@ -282,26 +279,20 @@ mod tests {
         let first = told(&mut room, vec![ops(3, vec![extend(1, 3)])]);
         assert_eq!(first.len(), 1);
         assert_eq!(first[0].0, [SessionId(2), SessionId(3)]);
-        let expect = |first, before: u32, points: core::ops::Range<u32>| InkTail {
-            first,
-            growth: Growth::after(
+        let expect = |points: core::ops::Range<u32>| InkTail {
+            first: points.start,
+            growth: Growth::behind(
                 Position(1),
-                (point(before), point(before - 1)),
+                &(0..points.start).map(point).collect::<Vec<_>>(),
                 &points.map(point).collect::<Vec<_>>(),
             ),
         };
-        assert_eq!(tails(&first[0].1), [expect(3, 2, 3..5)]);
+        assert_eq!(tails(&first[0].1), [expect(3..5)]);
         let second = told(&mut room, vec![ops(4, vec![extend(1, 5)])]);
-        assert_eq!(tails(&second[0].1), [expect(3, 2, 3..7)]);
-        assert_eq!(
-            tails(&told(&mut room, Vec::new())[0].1),
-            [expect(3, 2, 3..7)]
-        );
+        assert_eq!(tails(&second[0].1), [expect(3..7)]);
+        assert_eq!(tails(&told(&mut room, Vec::new())[0].1), [expect(3..7)]);
         assert!(room.has_work());
-        assert_eq!(
-            tails(&told(&mut room, Vec::new())[0].1),
-            [expect(5, 4, 5..7)]
-        );
+        assert_eq!(tails(&told(&mut room, Vec::new())[0].1), [expect(5..7)]);
         assert_eq!(told(&mut room, Vec::new()), nothing);
         for is_gone in [lossy(2, false), Input::Leave(SessionId(3))] {
             told(&mut room, vec![is_gone]);

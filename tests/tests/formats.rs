@@ -306,9 +306,9 @@ fn every_message() -> Vec<(&'static str, Bytes)> {
             "live-ink",
             ServerMessage::LiveInk(vec![InkTail {
                 first: 3,
-                growth: Growth::after(
+                growth: Growth::behind(
                     Position(4),
-                    wet.last_points().expect("it grows"),
+                    ink().points(),
                     &[InkPoint::new(260, -300, 133), InkPoint::new(300, -304, 130)],
                 ),
             }]),

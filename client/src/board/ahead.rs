@@ -31,8 +31,10 @@ impl Board {
             return;
         };
         // Bytes that are no stroke's make no difference either.
-        let before = shown.points_before(tail.first);
-        let Some(Ok(points)) = before.map(|before| tail.growth.points_after(before)) else {
+        let before = shown
+            .wet_points()
+            .and_then(|all| all.get(..tail.first as usize));
+        let Some(Ok(points)) = before.map(|before| tail.growth.points_behind(before)) else {
             return;
         };
         // The first is no further than behind the last, or there would have been a gap.
@@ -115,15 +117,10 @@ mod tests {
 
     /// A datagram that tells points `range`.
     fn hear(board: &mut Board, range: core::ops::Range<i32>) {
-        let mut before = Stroke::new(ID, BEGIN, STYLE);
-        before.push(&points(0..range.start));
+        let before = points(0..range.start);
         let tail = InkTail {
             first: range.start as u32,
-            growth: Growth::after(
-                BEGIN,
-                before.last_points().expect("it has begun"),
-                &points(range),
-            ),
+            growth: Growth::behind(BEGIN, &before, &points(range)),
         };
         board.show_ahead(&tail);
     }
@@ -241,9 +238,9 @@ mod tests {
         assert!((900..=3 + POINTS_MAX).contains(&shown(&board).len()));
         let points = |counter: u32| InkTail {
             first: 1,
-            growth: Growth::after(
+            growth: Growth::behind(
                 Position(counter.into()),
-                (InkPoint::default(), InkPoint::default()),
+                &[InkPoint::default()],
                 &[InkPoint::new(16, 16, 1)],
             ),
         };

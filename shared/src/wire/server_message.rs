@@ -430,9 +430,9 @@ mod tests {
             ServerMessage::CursorDelta(Bytes::from_static(b"delta")),
             ServerMessage::LiveInk(vec![InkTail {
                 first: 1,
-                growth: crate::growth::Growth::after(
+                growth: crate::growth::Growth::behind(
                     Position(1 << 40),
-                    (InkPoint::new(32, 16, 130), InkPoint::new(0, 0, 128)),
+                    &[InkPoint::new(0, 0, 128), InkPoint::new(32, 16, 130)],
                     &[InkPoint::new(70, 30, 140)],
                 ),
             }]),
