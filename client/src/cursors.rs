@@ -160,6 +160,11 @@ impl Cursors {
         }
     }
 
+    /// Somebody measures. A page never does, and need not bring along what that takes.
+    const fn is_collecting(&self) -> bool {
+        cfg!(not(target_arch = "wasm32")) && self.is_collecting
+    }
+
     /// The moment that is shown now.
     fn shown_ms(&self, now_ms: f64) -> f64 {
         now_ms - DELAY_MS - self.interval_ms.min(BRIDGED_MS_MAX)
@@ -402,6 +407,7 @@ impl Cursors {
         if self.own == Some(session) {
             return;
         }
+        let is_collecting = self.is_collecting();
         let shown_ms = self.shown_ms(now_ms);
         let course = course.map(|course| (cell, course));
         let state = sample.cursor(cell);
@@ -417,7 +423,7 @@ impl Cursors {
             if later > 0 {
                 track.hear(sample.stamp, seen_ms);
             }
-            if self.is_collecting
+            if is_collecting
                 && let Some((cell, course)) = track.course
                 && self.passages.len() < ARRIVALS_MAX
             {
@@ -451,7 +457,7 @@ impl Cursors {
             };
             self.tracks.insert(session, track);
         }
-        if self.is_collecting && self.arrivals.len() < ARRIVALS_MAX {
+        if is_collecting && self.arrivals.len() < ARRIVALS_MAX {
             self.arrivals.push(sample.stamp);
         }
     }

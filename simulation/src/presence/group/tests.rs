@@ -24,11 +24,9 @@ struct Hand {
 }
 
 fn any_hand() -> impl Strategy<Value = Hand> {
-    let way = (
-        (-40i32..=40, -40i32..=40),
-        1u32..40,
-        prop_oneof![Just(0), 0u32..600],
-    );
+    // Some stay where they are, and say so.
+    let by = prop_oneof![3 => (-40i32..=40, -40i32..=40), 1 => Just((0, 0))];
+    let way = (by, 1u32..40, prop_oneof![Just(0), 0u32..600]);
     (
         proptest::collection::vec(way, 1..6),
         prop_oneof![Just(16), Just(50), 16u32..60],
