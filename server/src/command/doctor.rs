@@ -6,12 +6,12 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use chalkboard_shared::{BoardId, Position};
 use serde::Serialize;
 
 use super::{FAILURE, fail, say, say_error};
+use crate::clock;
 use crate::examination::{Examined, Until, examine};
 use crate::storage::repo::{DATABASE_FILE, Sqlite};
 use crate::storage::{Archive, ArchiveError, DataFolder, DataFolderError, StorageError};
@@ -321,10 +321,7 @@ fn repair(arguments: &DoctorArguments, report: &Report) -> Result<Vec<String>, F
 /// A load's number that no load before can have had: who held ops that are gone now must not take others for them.
 /// Loads are counted from 1, and nobody loads a board every second for fifty years.
 pub(super) fn epoch_of_now() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    since.as_secs().cast_signed()
+    (clock::unix_ms() / 1000).cast_signed()
 }
 
 /// Copies the database, and what belongs to it, under another name.
