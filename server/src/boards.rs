@@ -490,7 +490,11 @@ impl Boards {
         let _place = self.loads.acquire().await.map_err(|_| storage)?;
         let (log, tick_us, board) = (self.log.clone(), self.tick_us, record.id);
         let loaded = tokio::task::spawn_blocking(move || load_room(&log, board, tick_us)).await;
-        let Loaded { room, snapshot_at } = match loaded {
+        let Loaded {
+            room,
+            snapshot_at,
+            snapshots_damaged,
+        } = match loaded {
             Ok(Ok(loaded)) => loaded,
             Ok(Err(error)) => {
                 self.counters.recoveries_failed.increment();
@@ -537,6 +541,7 @@ impl Boards {
             .try_send(Wake::Open(Box::new(hosted)))
             .map_err(|_| EntryError::Refused(DisconnectReason::Stopping))?;
         self.counters.rooms_loaded.increment();
+        self.counters.snapshots_damaged.add(snapshots_damaged);
         tracing::debug!(board = %ShortBoard(board), "room loaded");
         Ok(door)
     }

@@ -25,6 +25,8 @@ pub struct Loaded {
     pub room: Room,
     /// Position of the snapshot that it was made from; 0 where there was none.
     pub snapshot_at: Position,
+    /// Snapshots that were newer and damaged, so that an older one was taken, or none.
+    pub snapshots_damaged: u64,
 }
 
 /// Why a board was not loaded. Nothing was changed by that.
@@ -92,9 +94,14 @@ pub fn load(
         tick_us,
     };
     let make = |snapshot, tail| Room::recover(config.clone(), snapshot, tail);
-    let (mut room, snapshot_at) = by_any_snapshot(log, board, make, Room::position)?;
+    let (mut room, snapshot_at, snapshots_damaged) =
+        by_any_snapshot(log, board, make, Room::position)?;
     room.remember(records_before(log, board, snapshot_at));
-    Ok(Loaded { room, snapshot_at })
+    Ok(Loaded {
+        room,
+        snapshot_at,
+        snapshots_damaged,
+    })
 }
 
 /// The last records before a snapshot, for those who were on the board then; none where they can't be had, because a
@@ -117,7 +124,8 @@ pub(crate) fn fold(
     source: impl StoredBoards,
     board: BoardId,
 ) -> Result<(Fold, Position), LoadError> {
-    by_any_snapshot(source, board, Fold::new, Fold::position)
+    let (fold, snapshot_at, _) = by_any_snapshot(source, board, Fold::new, Fold::position)?;
+    Ok((fold, snapshot_at))
 }
 
 /// Where stored boards are read: the handle of a running writer, or a reader alone.
@@ -172,7 +180,8 @@ fn by_any_snapshot<T>(
     board: BoardId,
     make: impl Fn(Option<(Position, Bytes)>, std::vec::IntoIter<Bytes>) -> Result<T, RecoveryError>,
     position: impl Fn(&T) -> Position,
-) -> Result<(T, Position), LoadError> {
+) -> Result<(T, Position, u64), LoadError> {
+    let mut damaged = 0;
     let mut stored = source.load(board)?;
     loop {
         let end = stored.end();
@@ -184,7 +193,7 @@ fn by_any_snapshot<T>(
         let records: Vec<Bytes> = stored.tail.into_iter().map(|batch| batch.record).collect();
         match make(stored.snapshot, records.into_iter()) {
             Ok(made) if position(&made) == end => {
-                return Ok((made, snapshot_at.unwrap_or_default()));
+                return Ok((made, snapshot_at.unwrap_or_default(), damaged));
             }
             Ok(made) => {
                 let found = position(&made);
@@ -196,6 +205,7 @@ fn by_any_snapshot<T>(
                 };
                 tracing::warn!(board = %ShortBoard(board), position = position.0, %error, "a snapshot can't be used; the one before it is tried, with a longer log");
                 stored = source.load_before(board, position)?;
+                damaged += 1;
             }
         }
     }

@@ -89,6 +89,8 @@ counters! {
     boards_created,
     /// Rooms loaded from storage.
     rooms_loaded,
+    /// Snapshots that could not be used when a room was loaded; the one before it was, or the log alone.
+    snapshots_damaged,
     /// Rooms unloaded.
     rooms_unloaded,
     /// Rooms dropped because a step panicked.

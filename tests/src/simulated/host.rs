@@ -49,6 +49,8 @@ pub struct Host {
     paused_until: u64,
     /// Boards that are loaded or being loaded.
     pub rooms: BTreeMap<BoardId, Slot>,
+    /// Rooms that were loaded from an older snapshot, or from none, because one was damaged.
+    pub fallbacks: u64,
     started: u64,
     clock_skew_ms: u64,
 }
@@ -144,6 +146,7 @@ impl Host {
             notices,
             paused_until: 0,
             rooms: BTreeMap::new(),
+            fallbacks: 0,
             started: tick,
             clock_skew_ms,
         })
@@ -223,7 +226,12 @@ impl Host {
             Slot::Loading(opened, _) => {
                 let opened = opened.clone();
                 match loading::load(&self.log, board, tick_us, opened.clone()) {
-                    Ok(Loaded { room, snapshot_at }) => {
+                    Ok(Loaded {
+                        room,
+                        snapshot_at,
+                        snapshots_damaged,
+                    }) => {
+                        self.fallbacks += u64::from(snapshots_damaged > 0);
                         let durable = room.position();
                         *slot = Slot::Live(Box::new(Hosted {
                             room,
