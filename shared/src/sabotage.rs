@@ -34,6 +34,10 @@ pub enum Fault {
     TicksAnew,
     /// A client takes an answer for a promise: what is answered shows as saved.
     AnsweredIsSaved,
+    /// A restored client uses numbers that it may have used before.
+    NumbersAgain,
+    /// A restored client forgets one of the ops that were kept for it.
+    KeptForgotten,
 }
 
 thread_local! {

@@ -4,7 +4,7 @@
 //! network that parts. Nothing here reads a clock, starts a thread or draws from anything but the seed, so a run that
 //! fails is repeated by its number. What must hold is held against it all along and at the end: [`checks`].
 //!
-//! - [`scenario`]: what a seed makes of everything; [`person`], [`link`], [`host`]: who and what takes part.
+//! - [`scenario`]: what a seed makes of everything; [`person`], [`store`], [`link`], [`host`]: who and what takes part.
 //! - [`world`]: brings them together, a tick at a time.
 //! - [`evidence`], [`model`]: what was promised, and a second opinion on what it comes to.
 //! - [`campaign`]: many seeds, in threads, with progress.
@@ -17,6 +17,7 @@ pub mod link;
 pub mod model;
 pub mod person;
 pub mod scenario;
+pub mod store;
 pub mod trace;
 pub mod world;
 

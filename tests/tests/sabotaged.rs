@@ -54,7 +54,7 @@ macro_rules! found {
 found! {
     a_style_that_does_not_win: FirstStyleWins, ["is not what its log says"];
     a_point_that_is_lost: LostPoint, ["is not what its log says"];
-    an_op_that_is_taken_again: TakenAgain, ["twice, or out of order"];
+    an_op_that_is_taken_again: TakenAgain, ["twice, or out of order", "is used twice"];
     a_restored_stroke_that_is_not_indexed: UnindexedRestore, ["disagrees with itself"];
     a_snapshot_that_lacks_a_stroke: ShortSnapshot, ["the snapshot of"];
     a_promise_before_the_commit: ToldTooEarly, ["was reported as durable"];
@@ -64,5 +64,7 @@ found! {
     an_undo_that_the_room_does_not_check: UncheckedUndo, ["is not what its log says", "have changed the board"];
     a_resume_that_skips_changes: ForgetfulResume, ["shows", "can't read"];
     ticks_that_begin_anew: TicksAnew, ["follows tick"];
+    numbers_that_are_used_again: NumbersAgain, ["is used twice", "its number was used before"];
+    kept_ops_that_are_forgotten: KeptForgotten, ["was kept by a browser"];
     an_answer_taken_for_a_promise: AnsweredIsSaved, ["was shown as saved"];
 }

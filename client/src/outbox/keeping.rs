@@ -1,5 +1,7 @@
 //! Keeping an outbox beyond the end of its client: what its journal lacks, and an outbox by its journal.
 
+#[cfg(feature = "sabotage")]
+use chalkboard_shared::sabotage::{Fault, is};
 use chalkboard_shared::{ActorId, Op, OpId, Position, StrokeId};
 
 use super::{Entry, OPS_MAX, Outbox, point_count};
@@ -70,6 +72,10 @@ impl Outbox {
             return;
         }
         self.fill(actor, counter);
+        #[cfg(feature = "sabotage")]
+        if is(Fault::KeptForgotten) && counter.is_multiple_of(8) {
+            return self.fill(actor, counter + 1);
+        }
         self.points += point_count(&kept.op);
         self.entries.push_back(Entry {
             op: kept.op,
@@ -86,6 +92,8 @@ impl Outbox {
     /// Leaves out the numbers that an earlier run may have used.
     pub(super) fn skip_uncertain(&mut self) {
         let skip = std::mem::take(&mut self.journaled.skip);
+        #[cfg(feature = "sabotage")]
+        let skip = if is(Fault::NumbersAgain) { 0 } else { skip };
         if skip > 0 {
             let (actor, _) = self.journaled.head.unwrap_or((ActorId(0), 0));
             self.fill(actor, self.next_counter().saturating_add(skip));

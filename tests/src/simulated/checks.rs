@@ -66,8 +66,20 @@ impl World {
         for board in self.boards.clone() {
             self.add_witness(board);
         }
+        self.open_left()?;
         self.rest()?;
         self.check_all()?;
+        for board in self.boards.clone() {
+            let records = self.records(board)?;
+            let known = self.evidence.entry(board).or_default();
+            self.tally.kept += known.check_kept(&records)?;
+            let here = self.people.iter().filter(|person| person.board == board);
+            for store in here.filter_map(|person| person.store.as_ref()) {
+                if let Some(testimony) = known.actors.get(&store.actor) {
+                    testimony.check_made(store.actor, store.made())?;
+                }
+            }
+        }
         self.check_turns()?;
         self.check_all()?;
         let before = self.digests();

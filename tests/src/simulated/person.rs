@@ -7,9 +7,10 @@ use std::collections::BTreeSet;
 
 use chalkboard_client::client::{Client, ClientOptions};
 use chalkboard_shared::cursor::{CursorState, CursorTool};
-use chalkboard_shared::{ActorId, BoardId, BoardRect, Rights, Secret, StrokeId};
+use chalkboard_shared::{ActorId, BoardId, BoardPoint, BoardRect, Rights, Secret, StrokeId};
 
 use crate::dice::Dice;
+use crate::simulated::store::Store;
 
 /// Where people draw, in pixels from the origin.
 const PLACE_PIXELS: i32 = 3000;
@@ -42,6 +43,14 @@ pub struct Person {
     pub link: Option<usize>,
     /// The client was connected before.
     pub has_been_here: bool,
+    /// What its browser keeps; `None` where it keeps nothing.
+    pub store: Option<Store>,
+    /// What a window that is gone has left, for this one to take over.
+    pub left: Option<Store>,
+    /// Where it looks.
+    pub view: BoardRect,
+    /// There is something to take back.
+    pub can_undo: bool,
     drawing: Option<StrokeId>,
 }
 
@@ -49,20 +58,15 @@ impl Person {
     /// Somebody opens a board for the first time.
     pub fn new(board: BoardId, rights: Rights, dice: &mut Dice) -> Self {
         let actor = ActorId(dice.bits() | 1);
-        let mut key = [0; 16];
-        key[..8].copy_from_slice(&actor.0.to_le_bytes());
-        let mut client = Client::new(ClientOptions {
+        let client = Client::new(ClientOptions {
             board,
             secret: Secret([2; 16]),
-            key,
+            key: key_of(actor),
             name: format!("person {}", actor.0 % 1000),
             color: 0x33_66_99,
             is_stamping: false,
         });
-        if dice.chance(70) {
-            client.set_view(BoardRect::EVERYTHING);
-        }
-        Self {
+        let mut person = Self {
             client,
             board,
             rights,
@@ -70,8 +74,50 @@ impl Person {
             presence: Presence::Here(0),
             link: None,
             has_been_here: false,
+            store: None,
+            left: None,
+            view: BoardRect::from_corners(
+                BoardPoint::new(0, 0),
+                BoardPoint::from_pixels(1280.0, 800.0),
+            ),
+            can_undo: false,
             drawing: None,
+        };
+        if dice.chance(70) {
+            person.look_at(BoardRect::EVERYTHING);
         }
+        person
+    }
+
+    /// Looks there.
+    pub fn look_at(&mut self, view: BoardRect) {
+        self.view = view;
+        self.client.set_view(view);
+    }
+
+    /// A window is opened with what a browser has kept; one of these is there before anything is drawn.
+    ///
+    /// # Errors
+    /// A client can't go on from what a client has kept.
+    pub fn restore(&mut self, mut store: Store) -> Result<(), String> {
+        let client = self.client.successor(key_of(store.actor));
+        self.client = client;
+        store.restore(&mut self.client)?;
+        if let Some(board) = store.board() {
+            let board = self.client.restore_board(board);
+            board.map_err(|error| format!("a client can't read the board it has kept: {error}"))?;
+        }
+        self.client.set_view(self.view);
+        self.can_undo = false;
+        self.drawing = None;
+        self.actor = store.actor;
+        self.store = Some(store);
+        Ok(())
+    }
+
+    /// Nothing is being drawn.
+    pub const fn is_idle(&self) -> bool {
+        self.drawing.is_none() && !self.can_undo
     }
 
     /// Does something. `known` are the strokes that were ever begun on the board. Answers what, for the trace, and
@@ -135,7 +181,7 @@ impl Person {
                 } else {
                     dice.view(PLACE_PIXELS)
                 };
-                client.set_view(view);
+                self.look_at(view);
                 format!("looks at {view:?}")
             }
             13 => {
@@ -166,6 +212,13 @@ impl Person {
         }
         self.client.end_gesture();
     }
+}
+
+/// The key from which the simulated server makes an actor.
+fn key_of(actor: ActorId) -> [u8; 16] {
+    let mut key = [0; 16];
+    key[..8].copy_from_slice(&actor.0.to_le_bytes());
+    key
 }
 
 /// Up to three strokes that somebody sees.

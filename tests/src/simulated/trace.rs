@@ -91,6 +91,12 @@ tally! {
     resumes: "resumes",
     /// Clients that crashed.
     client_crashes: "client crashes",
+    /// Clients restored from what their browser had kept.
+    restores: "restores",
+    /// Of these, by another window than the one that crashed.
+    takeovers: "takeovers",
+    /// Ops that browsers had kept for them.
+    kept: "kept ops",
     /// Times somebody was offline for long.
     absences: "absences",
     /// Power failures.

@@ -23,6 +23,7 @@ use crate::simulated::host::{Host, Notice, Slot, Stepped};
 use crate::simulated::link::{Link, LinkQuality};
 use crate::simulated::person::{Person, Presence};
 use crate::simulated::scenario::Scenario;
+use crate::simulated::store::Store;
 use crate::simulated::trace::{Tally, Trace};
 
 /// Ticks in which a world that was left alone must have come to rest.
@@ -58,6 +59,10 @@ pub struct World {
     pub tally: Tally,
     /// The source of all chance but the disk's.
     pub dice: Dice,
+    /// The source of all chance of browsers' stores: what they keep changes nothing else by that.
+    store_dice: Dice,
+    /// Windows that are gone, whose keys nobody has taken over yet.
+    left: Vec<(BoardId, Rights, Store)>,
     /// Its disk.
     pub disk: SimulatedDisk,
     /// What happened.
@@ -99,7 +104,9 @@ impl World {
                 } else {
                     Rights::Edit
                 };
-                Person::new(board, rights, &mut dice)
+                let mut person = Person::new(board, rights, &mut dice);
+                person.store = Some(Store::new(person.actor));
+                person
             })
             .collect();
         let disk = SimulatedDisk::new(dice.bits());
@@ -118,6 +125,8 @@ impl World {
             host: None,
             tally: Tally::default(),
             dice,
+            store_dice: Dice::new(!seed),
+            left: Vec::new(),
             disk,
             trace,
             links: Vec::new(),
@@ -259,7 +268,7 @@ impl World {
         self.disk.set_now(self.tick);
         self.links_end();
         if !self.is_healed {
-            self.weather();
+            self.weather()?;
         }
         if self.host.is_none() && self.tick >= self.host_starts {
             self.start_host()?;
@@ -281,7 +290,7 @@ impl World {
     }
 
     /// What goes wrong by itself.
-    fn weather(&mut self) {
+    fn weather(&mut self) -> Result<(), String> {
         let tick = self.tick;
         for n in 0..self.links.len() {
             if self.links[n].is_over() {
@@ -322,12 +331,7 @@ impl World {
             }
             if self.dice.below(1000) < self.scenario.client_crash_permille {
                 self.tally.client_crashes += 1;
-                self.trace.note(|| format!("client {n} crashes"));
-                self.leave(n);
-                let Person { board, rights, .. } = self.people[n];
-                let until = tick + self.dice.below(50);
-                self.people[n] = Person::new(board, rights, &mut self.dice);
-                self.people[n].presence = Presence::Asleep(until);
+                self.client_crashes(n)?;
             }
         }
         self.disk_weather();
@@ -347,6 +351,103 @@ impl World {
             }
         }
         self.has_snapshot_queued = false;
+        Ok(())
+    }
+
+    /// A client is gone, and somebody comes again: with nothing, or with what the browser has kept.
+    fn client_crashes(&mut self, n: usize) -> Result<(), String> {
+        self.trace.note(|| format!("client {n} crashes"));
+        self.leave(n);
+        let Person { board, rights, .. } = self.people[n];
+        let until = self.tick + self.dice.below(50);
+        let fresh = Person::new(board, rights, &mut self.dice);
+        let before = std::mem::replace(&mut self.people[n], fresh);
+        let person = &mut self.people[n];
+        person.presence = Presence::Asleep(until);
+        let Person {
+            mut client,
+            store,
+            left,
+            actor,
+            ..
+        } = before;
+        self.left.extend(left.map(|left| (board, rights, left)));
+        let dice = &mut self.store_dice;
+        let store = store.and_then(|mut store| {
+            store.crash(&mut client, dice);
+            store.has_outbox().then_some(store)
+        });
+        match (store, dice.below(10)) {
+            (Some(store), 0..=5) => self.restore(n, store)?,
+            (Some(store), 6..=7) => {
+                self.people[n].left = Some(store);
+                self.people[n].store = Some(Store::new(self.people[n].actor));
+            }
+            // A private window comes after this one, which may be found again later.
+            (Some(store), 8) => self.left.push((board, rights, store)),
+            // Everything that the browser had kept is cleared away.
+            _ => {
+                let known = self.evidence.get_mut(&board);
+                if let Some(testimony) = known.and_then(|known| known.actors.get_mut(&actor)) {
+                    testimony.forgotten();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Somebody goes on as a client that is gone.
+    fn restore(&mut self, n: usize, store: Store) -> Result<(), String> {
+        self.tally.restores += 1;
+        let person = &mut self.people[n];
+        self.trace.note(|| {
+            format!(
+                "client {n} goes on as {:04x}, with ops {:?} to {:?}",
+                store.actor.0 >> 48,
+                store.numbers().next(),
+                store.numbers().last(),
+            )
+        });
+        if let Some(known) = self.evidence.get_mut(&person.board) {
+            let testimony = known.actors.entry(store.actor).or_default();
+            testimony.restored(store.numbers());
+        }
+        person.restore(store)
+    }
+
+    /// Windows that have seen everything saved look for what others have left, and go on as those.
+    fn take_over(&mut self, n: usize) -> Result<(), String> {
+        let person = &mut self.people[n];
+        let is_time = person.client.is_loaded() && person.client.save_state() == SaveState::Saved;
+        let Some(mut store) = person.left.take_if(|_| is_time) else {
+            return Ok(());
+        };
+        if !person.is_idle() {
+            self.left.push((person.board, person.rights, store));
+            return Ok(());
+        }
+        self.tally.takeovers += 1;
+        store.set_board(person.client.board_to_keep());
+        self.leave(n);
+        self.restore(n, store)
+    }
+
+    /// What windows have left is found by others.
+    ///
+    /// # Errors
+    /// It can't be read.
+    pub fn open_left(&mut self) -> Result<(), String> {
+        let waiting = self.people.iter_mut().filter_map(|person| {
+            let store = person.left.take()?;
+            Some((person.board, person.rights, store))
+        });
+        self.left.extend(waiting);
+        for (board, rights, store) in std::mem::take(&mut self.left) {
+            let person = Person::new(board, rights, &mut self.store_dice);
+            self.people.push(person);
+            self.restore(self.people.len() - 1, store)?;
+        }
+        Ok(())
     }
 
     fn disk_weather(&mut self) {
@@ -548,6 +649,7 @@ impl World {
                         self.tally.dead_links += 1;
                         is_over = true;
                     }
+                    Event::History { can_undo, .. } => person.can_undo = can_undo,
                     Event::OutboxFull => return Err(format!("the outbox of client {n} is full")),
                     _ => {}
                 }
@@ -601,7 +703,11 @@ impl World {
 
     fn clients_send(&mut self) -> Result<(), String> {
         for n in 0..self.people.len() {
+            self.take_over(n)?;
             let person = &mut self.people[n];
+            if let Some(store) = &mut person.store {
+                store.keep(self.tick, &mut person.client, &mut self.store_dice);
+            }
             let Some(at) = person.link else { continue };
             while let Some(transmit) = person.client.poll_transmit() {
                 if transmit.reliable
@@ -736,7 +842,9 @@ impl World {
             let Some(host) = &mut self.host else {
                 return Ok(());
             };
-            match host.load(board, self.tick, read_ticks, tick_us) {
+            let loaded = host.load(board, self.tick, read_ticks, tick_us);
+            self.tally.fallbacks += std::mem::take(&mut host.fallbacks);
+            match loaded {
                 None => {}
                 Some(Ok(opened)) => {
                     self.tally.loads += 1;
