@@ -323,9 +323,7 @@ impl Board {
         let old = self.look(id);
         if self.layers.contains_key(&id) {
             self.mirror.put(stroke)?;
-            if self.is_predicted(id) {
-                self.refreshed.insert(id);
-            }
+            self.refreshed.insert(id);
             self.refold(id);
             self.settle(id, old);
             return Ok(());
@@ -440,19 +438,19 @@ impl Board {
     /// Makes a layer's view anew from the confirmed stroke, what came ahead of it, and the ops that are left; without any
     /// of those, the layer goes.
     fn refold(&mut self, stroke: StrokeId) {
-        let Some(mut layer) = self.layers.remove(&stroke) else {
+        let Some(layer) = self.layers.remove(&stroke) else {
             return;
         };
+        let mut fresh = Layer::over(self.mirror.get(stroke));
+        // Of own strokes nothing comes ahead, and what else their views hold may have been refused.
+        let is_ahead = stroke.actor() != self.actor && fresh.keep_ahead(&layer);
         if layer.ops.is_empty() {
             self.refreshed.remove(&stroke);
+            if !is_ahead {
+                return;
+            }
         }
-        let mut fresh = Layer::over(self.mirror.get(stroke));
-        let ops = std::mem::take(&mut layer.ops);
-        fresh.keep_ahead(layer);
-        if ops.is_empty() && fresh.ahead.is_empty() {
-            return;
-        }
-        for counter in ops {
+        for counter in layer.ops {
             if let Some(pending) = self.pending.get(&counter) {
                 fresh.add(stroke, self.op_id(counter), pending);
             }

@@ -43,16 +43,16 @@ impl Board {
         if news.is_empty() || self.layers.len() >= LAYERS_MAX {
             return;
         }
+        let ahead = shown.point_count.saturating_sub(stroke.point_count) as usize + news.len();
         let old = Look::of(Some(shown));
         let layer = self
             .layers
             .entry(id)
             .or_insert_with(|| Layer::over(Some(stroke)));
         if let Some(view) = &mut layer.view
-            && layer.ahead.len() + news.len() <= POINTS_MAX
+            && ahead <= POINTS_MAX
         {
             view.push(news);
-            layer.ahead.extend_from_slice(news);
             self.points_ahead += news.len();
         }
         self.settle(id, old);
@@ -60,18 +60,18 @@ impl Board {
 }
 
 impl Layer {
-    /// Of what came ahead of the stroke as it was confirmed `before`, what still is ahead.
-    pub(super) fn keep_ahead(&mut self, mut before: Self) {
+    /// Takes over what `before`, a layer of the same stroke, shows behind its points; `false` where that is nothing. Only
+    /// its author adds points to a stroke, so that they are what came ahead.
+    pub(super) fn keep_ahead(&mut self, before: &Self) -> bool {
         let (Some(view), Some(shown)) = (&mut self.view, &before.view) else {
-            return;
+            return false;
         };
-        let missing = shown.point_count.saturating_sub(view.point_count) as usize;
-        if let Some(at) = before.ahead.len().checked_sub(missing)
-            && !view.is_finished()
-        {
-            self.ahead = before.ahead.split_off(at);
-            view.push(&self.ahead);
+        let shown = shown.wet_points().unwrap_or_default();
+        match shown.get(view.point_count as usize..) {
+            Some(ahead) if !ahead.is_empty() && !view.is_finished() => view.push(ahead),
+            _ => return false,
         }
+        true
     }
 }
 
@@ -80,9 +80,12 @@ mod tests {
     use chalkboard_shared::growth::Growth;
     use chalkboard_shared::op::InkRun;
     use chalkboard_shared::stroke::Nib;
+    use chalkboard_shared::wire::ServerMessage;
     use chalkboard_shared::{
         ActorId, BoardRect, InkPoint, Op, OpEntry, OpId, Position, Stroke, StrokeId, StrokeStyle,
     };
+
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -255,5 +258,23 @@ mod tests {
             board.show_ahead(&points(counter));
         }
         assert_eq!(board.layers.len(), LAYERS_MAX);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_change_nothing_that_lasts(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
+            let mut board = board();
+            let digest = board.digest();
+            // The beginning is that of the one stroke, so that many of them reach it.
+            let frame = [&[42, BEGIN.0 as u8][..], &bytes].concat();
+            if let Ok(ServerMessage::LiveInk(tails)) = ServerMessage::decode(frame.into()) {
+                tails.iter().for_each(|tail| board.show_ahead(tail));
+            }
+            prop_assert_eq!(board.digest(), digest);
+            prop_assert_eq!(board.confirmed_wet(BEGIN).map(|stroke| stroke.point_count), Some(3));
+            prop_assert_eq!(&shown(&board)[..3], points(0..3));
+            board.predict_anew(ActorId(1), Vec::new());
+            prop_assert_eq!(shown(&board), points(0..3));
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! A stroke as it looks with unanswered ops folded over it, and how two looks differ.
 
 use chalkboard_shared::merge::{self, Strokes};
-use chalkboard_shared::{BoardRect, InkPoint, Op, OpId, Position, Stroke, StrokeId, StrokeStyle};
+use chalkboard_shared::{BoardRect, Op, OpId, Position, Stroke, StrokeId, StrokeStyle};
 
 use super::PendingOp;
 
@@ -12,8 +12,6 @@ pub(super) struct Layer {
     pub(super) ops: Vec<u32>,
     /// The result; none where the ops alone make no stroke.
     pub(super) view: Option<Stroke>,
-    /// The view's points that came ahead of the stream, up to its last.
-    pub(super) ahead: Vec<InkPoint>,
 }
 
 impl Layer {
@@ -21,7 +19,6 @@ impl Layer {
         Self {
             ops: Vec::new(),
             view: confirmed.cloned(),
-            ahead: Vec::new(),
         }
     }
 
