@@ -8,7 +8,7 @@ use bitcode::{Decode, Encode};
 pub use chalkboard_shared::presence::{Pace, PresenceStage};
 
 /// Format of the messages here; both halves are built together, so it only guards against a stale cached file.
-pub const BRIDGE_VERSION: u8 = 3;
+pub const BRIDGE_VERSION: u8 = 4;
 
 /// What the UI asks of the engine. Positions are CSS pixels from the canvas's top left corner.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
@@ -81,6 +81,10 @@ pub enum Command {
     SetDark(bool),
     /// Change this person's display name.
     Rename(String),
+    /// See what this session sees. Own moves of the view and [`Command::Cancel`] end it.
+    Follow(u32),
+    /// Begin to present, or end it.
+    Present(bool),
     /// Show other people's cursors.
     ShowCursors(bool),
     /// The page became visible (true) or hidden: hidden pages draw nothing.
@@ -307,6 +311,10 @@ pub struct Person {
     pub me: bool,
     /// May change the board.
     pub can_edit: bool,
+    /// Presents: everybody sees their cursor exactly.
+    pub presents: bool,
+    /// The person at this page sees what they see.
+    pub followed: bool,
 }
 
 /// Encodes a message for `postMessage`.

@@ -6,6 +6,7 @@
 //! leaves everything as it is; the next one resumes from it.
 
 mod drawing;
+mod following;
 mod keeping;
 mod pace;
 
@@ -20,8 +21,8 @@ use chalkboard_shared::limits::SESSIONS_PER_ROOM_MAX;
 use chalkboard_shared::op::{Former, InkRun};
 use chalkboard_shared::presence::Pace;
 use chalkboard_shared::wire::{
-    ClientMessage, Hello, Participant, PersonChange, Profile, Resume, ServerMessage, Update,
-    Welcome,
+    ClientMessage, FollowNews, Hello, Participant, PersonChange, Profile, Resume, ServerMessage,
+    Update, Welcome,
 };
 use chalkboard_shared::{
     ActorId, BoardId, BoardPoint, BoardRect, DecodeError, DisconnectReason, Op, OpEntry, OpId,
@@ -35,6 +36,7 @@ use crate::history::{Change, History, Step};
 pub use crate::outbox::SavedOp;
 use crate::outbox::{Entry, Outbox, signed};
 use drawing::Live;
+use following::Following;
 use pace::{CursorPace, LinkPace, NamePace, ViewPace};
 
 /// What a client is and opens.
@@ -97,7 +99,7 @@ pub enum Event {
     },
     /// Everything in the covered area has arrived.
     Loaded,
-    /// People came, went or changed: [`Client::people`].
+    /// People came, went or changed, this person follows somebody else, or others present: [`Client::people`].
     People,
     /// How safe this person's changes are.
     Saved(SaveState),
@@ -185,6 +187,7 @@ pub struct Client {
     /// All people on the board, of whom those above are known by name.
     people_total: u32,
     names: NamePace,
+    following: Following,
 
     coverage: Option<Coverage>,
     /// The strokes that the connection sends first are on their way; the counter is the last op that they hold.
@@ -245,6 +248,7 @@ impl Client {
             people: BTreeMap::new(),
             people_total: 0,
             names: NamePace::default(),
+            following: Following::default(),
             coverage: None,
             first_load: None,
             updates_tick: None,
@@ -279,6 +283,7 @@ impl Client {
         self.link = Link::Down;
         self.outbox.disconnected();
         self.cursors.clear();
+        self.following.disconnected();
         self.session = None;
         self.coverage = None;
         self.updates_tick = None;
@@ -354,6 +359,8 @@ impl Client {
         self.link = Link::Open;
         self.session = Some(welcome.session);
         self.rights = Some(welcome.rights);
+        let is_same_load = self.place.is_some_and(|(epoch, _)| epoch == welcome.epoch);
+        self.following.connected(is_same_load);
         self.place = Some((welcome.epoch, welcome.position));
         self.is_ahead = false;
         self.returning = self.held.take();
@@ -494,12 +501,35 @@ impl Client {
                 self.cursors.set_pace(pace);
             }
             ServerMessage::CursorDelta(delta) => self.cursors.delta(self.now_ms, delta)?,
+            ServerMessage::Presenters { group, sessions } => {
+                self.cursors.set_presenters(self.now_ms, group);
+                if self.following.set_presenters(self.session, sessions) {
+                    self.notify(Event::Refused(RejectReason::StageFull));
+                }
+                self.notify(Event::People);
+            }
+            ServerMessage::Followed { session, news } => self.follow_news(session, news),
             ServerMessage::Pong(nonce) => self.pings.pong(self.now_ms, nonce),
             ServerMessage::Welcome(_) | ServerMessage::Bye(_) => {
                 return Err(DecodeError::Malformed);
             }
         }
         Ok(())
+    }
+
+    fn follow_news(&mut self, session: SessionId, news: Option<FollowNews>) {
+        let is_first = self.followed_view().is_none();
+        if !self.following.news(session, news) {
+            return;
+        }
+        self.cursors
+            .set_followed(self.now_ms, news.map_or(0, |news| news.group));
+        if news.is_none() {
+            self.notify(Event::People);
+            if is_first && self.people.contains_key(&session) {
+                self.notify(Event::Refused(RejectReason::FollowsYou));
+            }
+        }
     }
 
     fn covered(&mut self) -> Result<(), DecodeError> {
@@ -745,6 +775,9 @@ impl Client {
         if std::mem::take(&mut self.profile_changed) {
             return reliable(&ClientMessage::Profile(self.profile()));
         }
+        if let Some(message) = self.following.take_message() {
+            return reliable(&message);
+        }
         // New ink lies in view: the room must know the view first, or it would not send it back.
         let unsent = self.outbox.has_unsent();
         if self.view.is_due(self.now_ms) || (unsent && self.view.is_outside(self.coverage)) {
@@ -928,6 +961,35 @@ impl Client {
         self.notify(Event::People);
     }
 
+    /// From now on this person sees what that session sees ([`Client::followed_view`]), or looks around alone again.
+    pub fn follow(&mut self, session: Option<SessionId>) {
+        if self.following.follow(session) {
+            self.cursors.set_followed(self.now_ms, 0);
+            self.notify(Event::People);
+        }
+    }
+
+    /// Whom this person follows.
+    pub const fn followed(&self) -> Option<SessionId> {
+        self.following.followed()
+    }
+
+    /// What they see, as far as it is known.
+    pub const fn followed_view(&self) -> Option<BoardRect> {
+        self.following.view()
+    }
+
+    /// Who presents, in the order in which they began: everybody sees their cursors exactly.
+    pub fn presenters(&self) -> &[SessionId] {
+        self.following.presenters()
+    }
+
+    /// This person wants to present, so that their cursor is told exactly to everybody, or no more. For those who may
+    /// edit; where eight present already, [`RejectReason::StageFull`] follows.
+    pub const fn present(&mut self, is_presenting: bool) {
+        self.following.present(is_presenting);
+    }
+
     fn profile(&self) -> Profile {
         Profile {
             name: self.options.name.clone(),
@@ -950,6 +1012,10 @@ impl Client {
             color: profile.color,
             me: true,
             can_edit: self.rights == Some(Rights::Edit),
+            presents: self
+                .session
+                .is_some_and(|own| self.presenters().contains(&own)),
+            followed: false,
         };
         let is_other = |p: &&Participant| Some(p.session) != self.session && p.actor != self.actor;
         let others = self.people.values().filter(is_other).map(|person| Person {
@@ -958,6 +1024,8 @@ impl Client {
             color: person.profile.color,
             me: false,
             can_edit: person.rights == Rights::Edit,
+            presents: self.presenters().contains(&person.session),
+            followed: self.followed() == Some(person.session),
         });
         std::iter::once(me).chain(others).collect()
     }

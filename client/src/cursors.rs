@@ -93,8 +93,11 @@ pub struct Cursors {
     /// Groups of which something came that can't be read without more: since when, and when it may be asked for.
     missed: Vec<Missed>,
     tracks: HashMap<SessionId, Track>,
-    /// Time between two tellings.
+    /// Groups of those who present, and of the one who is followed, 0 for none: told exactly, whatever else is told of them.
+    exact: [u16; 2],
+    /// Time between two tellings, and where they are told exactly.
     interval_ms: f64,
+    tick_ms: f64,
     is_collecting: bool,
     arrivals: Vec<u32>,
     passages: Vec<Passage>,
@@ -153,7 +156,9 @@ impl Cursors {
             crowds: Vec::new(),
             missed: Vec::new(),
             tracks: HashMap::new(),
+            exact: [0; 2],
             interval_ms: 1000.0 / 60.0,
+            tick_ms: 1000.0 / 60.0,
             is_collecting,
             arrivals: Vec::new(),
             passages: Vec::new(),
@@ -165,18 +170,27 @@ impl Cursors {
         cfg!(not(target_arch = "wasm32")) && self.is_collecting
     }
 
-    /// The moment that is shown now.
-    fn shown_ms(&self, now_ms: f64) -> f64 {
-        now_ms - DELAY_MS - self.interval_ms.min(BRIDGED_MS_MAX)
+    /// The moment that is shown now of a group's cursors.
+    fn shown_ms(&self, now_ms: f64, group: u16) -> f64 {
+        let interval_ms = if self.is_exact(group) {
+            self.tick_ms
+        } else {
+            self.interval_ms
+        };
+        now_ms - DELAY_MS - interval_ms.min(BRIDGED_MS_MAX)
+    }
+
+    fn is_exact(&self, group: u16) -> bool {
+        self.exact.contains(&group)
     }
 
     /// Where they are to be drawn now.
     pub fn at(&self, now_ms: f64) -> impl Iterator<Item = CursorView> + '_ {
-        let shown_ms = self.shown_ms(now_ms);
         self.tracks
             .iter()
             .filter(move |(_, track)| track.is_here(now_ms))
             .filter_map(move |(session, track)| {
+                let shown_ms = self.shown_ms(now_ms, track.group);
                 let (x, y) = track.place_at(shown_ms)?;
                 let rested = shown_ms - track.samples.back()?.at_ms;
                 let faded = ((rested - FADE_AFTER_MS) / FADE_MS).clamp(0.0, 1.0) as f32;
@@ -213,8 +227,8 @@ impl Cursors {
 
     /// Some of them will be elsewhere, or paler, shortly after `now_ms`: draw again.
     pub fn is_moving(&self, now_ms: f64) -> bool {
-        let shown_ms = self.shown_ms(now_ms);
         self.tracks.values().any(|track| {
+            let shown_ms = self.shown_ms(now_ms, track.group);
             track.left_ms.is_some()
                 || track.samples.back().is_some_and(|last| {
                     let rested = shown_ms - last.at_ms;
@@ -233,9 +247,10 @@ impl Cursors {
 
     /// The room tells as often as this from now on.
     pub(crate) fn set_pace(&mut self, pace: Pace) {
+        // A tick is 1 ms to 1 s, whatever the server says.
+        self.tick_ms = (f64::from(pace.tick_us) / 1000.0).clamp(1.0, 1000.0);
         self.interval_ms = match pace.presence {
-            // A tick is 1 ms to 1 s, whatever the server says.
-            PresenceStage::Full => (f64::from(pace.tick_us) / 1000.0).clamp(1.0, 1000.0),
+            PresenceStage::Full => self.tick_ms,
             PresenceStage::Slow => 250.0,
             PresenceStage::Sparse | PresenceStage::Crowd => 1000.0,
         };
@@ -243,6 +258,7 @@ impl Cursors {
 
     /// Nobody is seen any more.
     pub(crate) fn clear(&mut self) {
+        self.exact = [0; 2];
         self.groups.clear();
         self.crowds.clear();
         self.missed.clear();
@@ -254,10 +270,40 @@ impl Cursors {
         self.tracks.remove(&session);
     }
 
+    /// Those who present are told in this group from now on, 0 for none; others than before.
+    pub(crate) fn set_presenters(&mut self, now_ms: f64, group: u16) {
+        self.set_exact(now_ms, 0, group);
+    }
+
+    /// The one who is followed is told in this group from now on, 0 for none of their own.
+    pub(crate) fn set_followed(&mut self, now_ms: f64, group: u16) {
+        self.set_exact(now_ms, 1, group);
+    }
+
+    fn set_exact(&mut self, now_ms: f64, which: usize, group: u16) {
+        let over = std::mem::replace(&mut self.exact[which], group);
+        if over == group {
+            return;
+        }
+        self.groups.remove(&over);
+        let groups = &self.groups;
+        for (session, track) in self.tracks.iter_mut().filter(|(_, t)| t.group == over) {
+            // Told as to everybody again, if they are near.
+            let mut others = groups.values();
+            match others.find(|group| group.slot(*session).is_some()) {
+                Some(other) => track.group = other.number,
+                None => track.left_ms = Some(now_ms),
+            }
+        }
+    }
+
     /// Nothing is told any more of what this does not touch.
     pub(crate) fn cover(&mut self, coverage: Coverage) {
         let (level, area) = (PresenceCell::level_of(coverage), coverage.rect());
-        let is_told = |cell: PresenceCell| cell.level == level && cell.rect().intersects(area);
+        let is_told = |cell: PresenceCell| {
+            let is_near = cell.level == level && cell.rect().intersects(area);
+            is_near || cell == PresenceCell::EVERYWHERE
+        };
         self.groups.retain(|_, group| is_told(group.cell));
         self.crowds.retain(|map| is_told(map.cell));
         self.missed.clear();
@@ -268,6 +314,10 @@ impl Cursors {
 
     /// A group as a whole.
     pub(crate) fn group(&mut self, now_ms: f64, group: CursorGroup) {
+        // Of somebody who was followed before.
+        if group.cell == PresenceCell::EVERYWHERE && !self.is_exact(group.number) {
+            return;
+        }
         if self.groups.len() >= GROUPS_MAX && !self.groups.contains_key(&group.number) {
             return;
         }
@@ -408,12 +458,17 @@ impl Cursors {
             return;
         }
         let is_collecting = self.is_collecting();
-        let shown_ms = self.shown_ms(now_ms);
+        let shown_ms = self.shown_ms(now_ms, group);
         let course = course.map(|course| (cell, course));
+        let is_exact = self.is_exact(group);
         let state = sample.cursor(cell);
         let seen_ms = now_ms - f64::from(sample.stamp) / STAMPS_PER_MS;
         let (x, y) = state.at.to_pixels();
         if let Some(track) = self.tracks.get_mut(&session) {
+            // What is known exactly is not told worse.
+            if !is_exact && self.exact.contains(&track.group) && track.left_ms.is_none() {
+                return;
+            }
             track.group = group;
             track.left_ms = None;
             let later = sample.stamp.wrapping_sub(track.stamp) as i32;

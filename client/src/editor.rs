@@ -25,6 +25,8 @@ const FIT_MARGIN: DVec2 = DVec2::new(24.0, 72.0);
 const WHEEL_ZOOM_MAX: f64 = 24.0;
 /// Zoom for each wheel pixel, as a natural logarithm; what browsers make of a pinch.
 const WHEEL_ZOOM_RATE: f64 = 0.01;
+/// In this time the view gets half of the way to that of somebody who is followed, in milliseconds.
+const APPROACH_MS: f64 = 90.0;
 /// Changes of pressure in place that are the pen's noise.
 const PRESSURE_NOISE: u8 = 8;
 
@@ -234,8 +236,10 @@ impl Editor {
     ) {
         if zoom {
             let turn = by.1.clamp(-WHEEL_ZOOM_MAX, WHEEL_ZOOM_MAX);
+            // The exponential function, to a thousandth: forth and back is where it was.
+            let half = -turn * WHEEL_ZOOM_RATE / 2.0;
             self.viewport
-                .zoom_by(at.0, at.1, (-turn * WHEEL_ZOOM_RATE).exp());
+                .zoom_by(at.0, at.1, (1.0 + half) / (1.0 - half));
         } else {
             self.viewport.pan(-by.0, -by.1);
         }
@@ -294,6 +298,23 @@ impl Editor {
         self.viewport.fit(rect, FIT_MARGIN, 1.0);
         self.view_moved = true;
         self.report_view(surface);
+    }
+
+    /// Moves the view towards that of somebody else, for so long; not while something is being done here. `false` once
+    /// it is there.
+    pub fn approach(&mut self, surface: &mut impl Surface, rect: BoardRect, ms: f64) -> bool {
+        if self.is_active() {
+            return false;
+        }
+        let is_moving = self.viewport.approach(rect, ms / (ms + APPROACH_MS));
+        self.view_moved |= is_moving;
+        self.report_view(surface);
+        is_moving
+    }
+
+    /// A gesture moves the view.
+    pub const fn is_moving_view(&self) -> bool {
+        self.gestures.is_moving_view()
     }
 
     /// Moves the view by CSS pixels.

@@ -134,6 +134,24 @@ impl Viewport {
         self.keep_in_world();
     }
 
+    /// Goes some of the way, 0 to 1, to where all of a rectangle is in view and fills it. From far away it begins near: what
+    /// lies between is of nobody's concern. `false` once it is there.
+    pub fn approach(&mut self, rect: BoardRect, share: f64) -> bool {
+        let mut goal = *self;
+        goal.fit(rect, DVec2::ZERO, ZOOM_MAX);
+        let way = (goal.origin - self.origin) * self.zoom.min(goal.zoom);
+        let growth = goal.zoom - self.zoom;
+        let is_there = way.length_squared() < 0.25 && growth.abs() < 1e-3 * self.zoom;
+        if is_there || way.length_squared() > 16.0 * self.size.length_squared() {
+            let is_new = *self != goal;
+            *self = goal;
+            return is_new;
+        }
+        self.origin += (goal.origin - self.origin) * share;
+        self.zoom += growth * share;
+        true
+    }
+
     /// The board position in board pixels at a screen position.
     pub fn to_board(&self, x: f64, y: f64) -> (f64, f64) {
         let at = self.origin + DVec2::new(x, y) / self.zoom;
@@ -275,6 +293,35 @@ mod tests {
         assert_eq!(before.density, after.density);
         assert_eq!((after.left - before.left).fract(), 0.0);
         assert_eq!((after.top - before.top).fract(), 0.0);
+    }
+
+    #[test]
+    fn an_approach_gets_there_step_by_step_and_stays() {
+        let mut view = view();
+        view.zoom_to(500.0, 400.0, 0.5);
+        let rect = BoardRect::from_corners(
+            BoardPoint::from_pixels(1000.0, 500.0),
+            BoardPoint::from_pixels(1400.0, 600.0),
+        );
+        let mut steps = 0;
+        while view.approach(rect, 0.2) {
+            steps += 1;
+            assert!(steps < 100, "it never arrives");
+        }
+        assert!(steps > 5, "a leap");
+        assert!(view.visible().contains_rect(rect));
+        assert!(
+            (view.zoom() - 2.5).abs() < 1e-9
+                && view.board_point(500.0, 400.0) == BoardPoint::from_pixels(1200.0, 550.0)
+        );
+        let there = view;
+        assert!(!view.approach(rect, 0.2) && view == there);
+        // A long way is not shown.
+        let far = BoardRect::from_corners(
+            BoardPoint::from_pixels(1.0e6, 0.0),
+            BoardPoint::from_pixels(1.001e6, 800.0),
+        );
+        assert!(view.approach(far, 0.2) && !view.approach(far, 0.2));
     }
 
     proptest! {

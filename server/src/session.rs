@@ -27,7 +27,7 @@ pub(crate) const HELLO_WAIT: Duration = Duration::from_secs(5);
 pub(crate) const GOODBYE_WAIT: Duration = Duration::from_secs(1);
 /// Cursor messages a second: two of each frame of a screen.
 const CURSORS_PER_SECOND: f64 = 120.0;
-/// Views, profiles, pings, questions and ops sent before, a second: clients send a view each 50 ms at the most, and hardly
+/// Views, profiles, pings, questions, follows and ops sent before, a second: clients send a view each 50 ms at the most, and hardly
 /// anything else. All of them cost others something: a view a search of the board, a profile a message to everybody.
 const CONTROLS_PER_SECOND: f64 = 60.0;
 /// How many of those at once.
@@ -184,6 +184,13 @@ impl Session {
                 ops: self.sign(ops),
             }),
             ClientMessage::NamesWanted(of) => Received::Forward(Input::NamesWanted { session, of }),
+            ClientMessage::Follow(followed) => {
+                Received::Forward(Input::Follow { session, followed })
+            }
+            ClientMessage::Present(is_presenting) => Received::Forward(Input::Present {
+                session,
+                is_presenting,
+            }),
             ClientMessage::CursorsWanted(group) => {
                 Received::Forward(Input::CursorsWanted { session, group })
             }

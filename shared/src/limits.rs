@@ -63,6 +63,14 @@ pub const SESSIONS_PER_ROOM_MAX: usize = 12_000;
 /// bytes are 30 KB for each who joins.
 pub const PEOPLE_TOLD_MAX: usize = 1024;
 
+/// People who present at the same time, and whose cursors everybody is told exactly: 8 are at most some 30 bytes a tick
+/// for each session.
+pub const PRESENTERS_MAX: usize = 8;
+
+/// People of a room whose cursors are told exactly to those who follow them: each takes an encoding of its own a tick. Of
+/// more the most followed are; the others are told as to everybody.
+pub const FOLLOWED_EXACTLY_MAX: usize = 64;
+
 /// Names in one question.
 pub const NAMES_WANTED_MAX: usize = 64;
 

@@ -14,6 +14,9 @@
 //! What moves evenly is not told between keyframes: a keyframe says that a cursor goes on, and both sides have it on its
 //! [`Course`] until a delta tells otherwise, or the next keyframe comes. All other extrapolation serves the encoding
 //! alone.
+//!
+//! People who present, or who are followed, are told in groups of their own, on a raster that goes over the whole plane
+//! ([`PresenceCell::EVERYWHERE`]).
 
 mod cell;
 mod crowd;

@@ -2,7 +2,7 @@
 
 use bitcode::{Decode, Encode};
 
-/// Why the room did not accept an op. The session goes on; the op counts as answered and is never retried.
+/// Why the room did not accept an op, or a wish. The session goes on; the op counts as answered and is never retried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode, thiserror::Error)]
 pub enum RejectReason {
     /// The session holds a view link.
@@ -26,11 +26,17 @@ pub enum RejectReason {
     /// The board holds as many strokes or actors as it may.
     #[error("this board is full; begin a new one")]
     BoardFull,
+    /// As many people present as can.
+    #[error("eight people present already; ask one of them to stop first")]
+    StageFull,
+    /// Whoever is to be followed follows oneself, be it by others.
+    #[error("they follow you; ask them to stop first")]
+    FollowsYou,
 }
 
 impl RejectReason {
     /// All of them, in the order of their codes.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::ReadOnly,
         Self::NotYours,
         Self::UnknownStroke,
@@ -38,6 +44,8 @@ impl RejectReason {
         Self::StrokeFull,
         Self::OutOfRange,
         Self::BoardFull,
+        Self::StageFull,
+        Self::FollowsYou,
     ];
 
     /// The code on the wire and in metrics.
@@ -50,6 +58,8 @@ impl RejectReason {
             Self::StrokeFull => 5,
             Self::OutOfRange => 6,
             Self::BoardFull => 7,
+            Self::StageFull => 8,
+            Self::FollowsYou => 9,
         }
     }
 

@@ -31,6 +31,10 @@
 //! | 30 | server | Shown | |
 //! | 31 | server | Resumed | |
 //! | 42 | server | LiveInk | yes |
+//! | 43 | client | Follow | |
+//! | 44 | client | Present | |
+//! | 45 | server | Presenters | |
+//! | 46 | server | Followed | yes |
 
 mod client_message;
 pub mod frame;
@@ -40,7 +44,7 @@ mod updates;
 
 pub use client_message::{ClientMessage, Hello, Resume};
 pub use live_ink::InkTail;
-pub use server_message::{ServerMessage, Welcome, is_cursor_delta};
+pub use server_message::{FollowNews, ServerMessage, Welcome, is_cursor_delta};
 pub use updates::{Update, UpdatesWriter};
 
 use bitcode::{Decode, DecodeOwned, Encode};

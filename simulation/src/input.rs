@@ -85,6 +85,20 @@ pub enum Input {
         /// The group's number.
         group: u16,
     },
+    /// A session wants to see what another one sees, or nobody's view any more.
+    Follow {
+        /// Whose wish.
+        session: SessionId,
+        /// Whom.
+        followed: Option<SessionId>,
+    },
+    /// A session begins to present, or ends it.
+    Present {
+        /// Whose wish.
+        session: SessionId,
+        /// It presents.
+        is_presenting: bool,
+    },
     /// A session asks who others are.
     NamesWanted {
         /// Whose question.

@@ -2,29 +2,35 @@
 //!
 //! A session receives the cells that its coverage touches, at the level of its zoom: every change in those that its
 //! view touches, keyframes alone in the ring around it. Every cursor is in one cell of each level that somebody
-//! receives, so that a tick costs what has moved, times the levels in use, and not people times people. Nothing here is
+//! receives, so that a tick costs what has moved, times the levels in use, and not people times people. Beside that
+//! the cursors of people who present are told to everybody, and those of people who are followed to their followers,
+//! exactly, wherever they are and however much there is to do. Nothing here is
 //! logged and everything may be lost: later keyframes heal it, and who has missed one asks.
 
 mod budget;
 mod cell;
+mod following;
 mod group;
 mod level;
+mod presenting;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bevy_app::{App, Plugin};
 use bevy_ecs::prelude::*;
 use bevy_ecs::schedule::IntoScheduleConfigs;
-use chalkboard_shared::SessionId;
 use chalkboard_shared::cursor::CursorState;
 use chalkboard_shared::presence::PresenceCell;
 use chalkboard_shared::wire::ServerMessage;
+use chalkboard_shared::{BoardRect, SessionId};
 
 use crate::output::Output;
 use crate::people::{Cursor, People, User, Viewport};
 use crate::room::{Clock, RoomSystems, RoomTick};
 use budget::{Budgets, Outlook, outlook};
+use following::Following;
 use level::Level;
+use presenting::Presenting;
 
 /// Questions of one session that are answered in a second, after groups or names: a client that loses many packets asks
 /// for a few, and one whose view has changed for the names in it.
@@ -60,7 +66,7 @@ struct Pointer {
     stamp: u32,
 }
 
-/// Groups in use by number, which says where they are.
+/// Groups in use by number, which says where they are. None has the number 0.
 #[derive(Debug, Default)]
 struct Numbers {
     cells: BTreeMap<u16, PresenceCell>,
@@ -71,7 +77,7 @@ impl Numbers {
     /// A number for a group in a cell. There are far fewer groups than numbers: a group has some cursor of a room's.
     fn take(&mut self, cell: PresenceCell) -> u16 {
         loop {
-            self.last = self.last.wrapping_add(1);
+            self.last = self.last.wrapping_add(1).max(1);
             if let std::collections::btree_map::Entry::Vacant(place) = self.cells.entry(self.last) {
                 place.insert(cell);
                 return self.last;
@@ -91,6 +97,8 @@ pub(crate) struct Presence {
     numbers: Numbers,
     /// Cursors that have moved since the last tick.
     moved: BTreeSet<SessionId>,
+    following: Following,
+    presenting: Presenting,
     is_pace_new: bool,
     budgets: Budgets,
 }
@@ -98,12 +106,45 @@ pub(crate) struct Presence {
 impl Presence {
     /// Something remains to be told though nobody moves.
     pub(crate) fn has_work(&self) -> bool {
-        self.is_pace_new || self.levels.values().any(Level::has_work)
+        self.is_pace_new
+            || self.following.has_work()
+            || self.presenting.has_work()
+            || self.levels.values().any(Level::has_work)
     }
 
     /// A session's cursor is elsewhere.
     pub(crate) fn note_moved(&mut self, session: SessionId) {
         self.moved.insert(session);
+    }
+
+    /// A session has come.
+    pub(crate) fn enter(&mut self, session: SessionId) {
+        self.presenting.enter(session);
+    }
+
+    /// A session wants to follow somebody, who may be in the room, or nobody any more.
+    pub(crate) fn follow(
+        &mut self,
+        session: SessionId,
+        followed: Option<SessionId>,
+        is_here: bool,
+    ) {
+        if let Some(gone) = followed.filter(|_| !is_here) {
+            self.following.follow(session, None, &mut self.numbers);
+            self.following.refuse(session, gone);
+        } else {
+            self.following.follow(session, followed, &mut self.numbers);
+        }
+    }
+
+    /// A session that may edit begins to present, or ends it.
+    pub(crate) fn present(&mut self, session: SessionId, is_presenting: bool) {
+        self.presenting.present(session, is_presenting);
+    }
+
+    /// A session sees something else.
+    pub(crate) fn note_view(&mut self, session: SessionId) {
+        self.following.note_view(session);
     }
 
     /// The caller has chosen another pace: everybody is to be told.
@@ -121,6 +162,8 @@ impl Presence {
         self.moved.remove(&session);
         self.budgets
             .follow(session, attention.outlook.as_ref(), None);
+        self.following.forget(session, &mut self.numbers);
+        self.presenting.forget(session);
         for &(cell, _) in &attention.cells {
             self.unsubscribe(session, cell);
         }
@@ -141,6 +184,13 @@ impl Presence {
         let Some(&cell) = self.numbers.cells.get(&number) else {
             return;
         };
+        if cell == PresenceCell::EVERYWHERE {
+            if attention.may_be_answered(time_ms) {
+                self.following.send_group(number, session, output);
+                self.presenting.send_group(number, session, output);
+            }
+            return;
+        }
         let is_received = attention.cells.iter().any(|(own, _)| *own == cell);
         if is_received
             && let Some(level) = self.levels.get(&cell.level)
@@ -168,7 +218,13 @@ impl Plugin for PresencePlugin {
         app.init_resource::<Presence>();
         app.add_systems(
             RoomTick,
-            (announce_pace, follow_attention, move_cursors, tell_cursors)
+            (
+                announce_pace,
+                follow_attention,
+                move_cursors,
+                tell_cursors,
+                tell_exactly,
+            )
                 .chain()
                 .in_set(RoomSystems::Encode),
         );
@@ -273,6 +329,8 @@ fn move_cursors(people: Res<People>, cursors: Query<&Cursor>, mut presence: ResM
             .get(&session)
             .and_then(|&entity| cursors.get(entity).ok()?.pointer());
         let Some(pointer) = pointer else { continue };
+        presence.following.put(session, pointer);
+        presence.presenting.put(session, pointer);
         for level in presence.levels.values_mut() {
             level.put(session, pointer, &mut presence.numbers);
         }
@@ -311,4 +369,42 @@ fn tell_cursors(
     output.deferred = presence
         .budgets
         .spend(time_ms, sessions, stage, &told, &mut output.sends);
+}
+
+/// Cursors and views of those who present or are followed.
+fn tell_exactly(
+    clock: Res<Clock>,
+    people: Res<People>,
+    sessions: Query<(&Cursor, &Viewport)>,
+    mut presence: ResMut<Presence>,
+    mut output: ResMut<Output>,
+) {
+    let Presence {
+        following,
+        presenting,
+        numbers,
+        ..
+    } = presence.as_mut();
+    if !following.has_work() && !presenting.has_work() {
+        return;
+    }
+    let time_ms = clock.now.uptime_ms;
+    let of = |session| sessions.get(*people.sessions.get(&session)?).ok();
+    let pointer_of = |session| of(session)?.0.pointer();
+    let view_of = |session| {
+        let (_, viewport) = of(session)?;
+        Some(viewport.view.intersection(BoardRect::EVERYTHING)).filter(|view| !view.is_empty())
+    };
+    let everybody = people.sessions.keys().copied();
+    if presenting.tell(time_ms, everybody, pointer_of, numbers, &mut output) {
+        following.note_presenters();
+    }
+    following.tell(
+        time_ms,
+        presenting,
+        view_of,
+        pointer_of,
+        numbers,
+        &mut output,
+    );
 }

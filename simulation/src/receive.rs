@@ -5,7 +5,7 @@ use bevy_ecs::prelude::*;
 use bevy_ecs::schedule::IntoScheduleConfigs;
 use chalkboard_shared::limits::{NAMES_WANTED_MAX, OPS_IN_FLIGHT_MAX, SESSIONS_PER_ROOM_MAX};
 use chalkboard_shared::wire::{Participant, PersonChange, Resume, ServerMessage};
-use chalkboard_shared::{ActorId, DisconnectReason, Op, SessionId};
+use chalkboard_shared::{ActorId, DisconnectReason, Op, Rights, SessionId};
 
 use crate::audience::Audience;
 use crate::input::{Inbox, Input, Join};
@@ -47,6 +47,7 @@ fn receive_inputs(world: &mut World) {
             Input::View { session, view } => {
                 if let Some(mut viewport) = component_mut::<Viewport>(world, session) {
                     viewport.view = view;
+                    world.resource_mut::<Presence>().note_view(session);
                 }
             }
             Input::Profile { session, profile } => {
@@ -87,6 +88,11 @@ fn receive_inputs(world: &mut World) {
                     });
                 });
             }
+            Input::Follow { session, followed } => receive_follow(world, session, followed),
+            Input::Present {
+                session,
+                is_presenting,
+            } => receive_presentation(world, session, is_presenting),
             Input::NamesWanted { session, of } => receive_question(world, session, &of),
             Input::Pace(pace) => {
                 let mut clock = world.resource_mut::<Clock>();
@@ -179,6 +185,7 @@ fn receive_join(world: &mut World, join: Join) {
         ))
         .id();
     world.resource_mut::<People>().enter(entity, person);
+    world.resource_mut::<Presence>().enter(session);
 }
 
 /// Somebody asks for the names of those whom everybody is not told of.
@@ -195,6 +202,25 @@ fn receive_question(world: &mut World, session: SessionId, of: &[SessionId]) {
     let changes = known.map(|user| PersonChange::Here(user.0.clone()));
     let answer = people.message(changes.collect()).encode();
     world.resource_mut::<Output>().reliable(session, answer);
+}
+
+/// A session that is not in the room is not heard, nor is one that may not edit when it comes to presenting.
+fn receive_follow(world: &mut World, session: SessionId, followed: Option<SessionId>) {
+    let sessions = &world.resource::<People>().sessions;
+    if sessions.contains_key(&session) {
+        let is_here = followed.is_some_and(|followed| sessions.contains_key(&followed));
+        let mut presence = world.resource_mut::<Presence>();
+        presence.follow(session, followed, is_here);
+    }
+}
+
+fn receive_presentation(world: &mut World, session: SessionId, is_presenting: bool) {
+    let may_edit =
+        component_mut::<User>(world, session).is_some_and(|user| user.0.rights == Rights::Edit);
+    if may_edit {
+        let mut presence = world.resource_mut::<Presence>();
+        presence.present(session, is_presenting);
+    }
 }
 
 fn receive_ops(

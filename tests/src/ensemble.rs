@@ -157,6 +157,8 @@ pub struct Ensemble {
     pub sync_ticks: u64,
     /// The room is told whose way loses packets.
     pub tells_losses: bool,
+    /// What else the room is told in the next tick.
+    pub inputs: Vec<Input>,
     log: Vec<(u64, Record)>,
     synced: usize,
     tick: u64,
@@ -181,6 +183,7 @@ impl Ensemble {
             dice: Dice::new(seed),
             sync_ticks: 3,
             tells_losses: true,
+            inputs: Vec::new(),
             log: Vec::new(),
             synced: 0,
             tick: 0,
@@ -321,7 +324,7 @@ impl Ensemble {
     pub fn step(&mut self) {
         self.tick += 1;
         let now = self.now_ms();
-        let mut inputs = Vec::new();
+        let mut inputs = std::mem::take(&mut self.inputs);
         for member in &mut self.members {
             let (frames, bytes) = member.down.arrived(self.tick);
             if let Some(session) = member.session
@@ -559,6 +562,11 @@ impl Member {
             }
             ClientMessage::View(view) => Input::View { session, view },
             ClientMessage::NamesWanted(of) => Input::NamesWanted { session, of },
+            ClientMessage::Follow(followed) => Input::Follow { session, followed },
+            ClientMessage::Present(is_presenting) => Input::Present {
+                session,
+                is_presenting,
+            },
             ClientMessage::CursorsWanted(group) => Input::CursorsWanted { session, group },
             ClientMessage::Profile(profile) => Input::Profile {
                 session,

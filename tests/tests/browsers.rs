@@ -667,6 +667,139 @@ async fn pictures_of_the_board_are_kept() {
     browser.close().await;
 }
 
+/// The middle of what a page sees, board pixels.
+async fn middle_of(page: &Page, screen: Screen) -> (f64, f64) {
+    let number = async |key: &str| page.state(key).await.as_f64().unwrap_or(f64::NAN);
+    let half = 0.5 / number("zoom").await;
+    (
+        number("left").await + f64::from(screen.width) * half,
+        number("top").await + f64::from(screen.height) * half,
+    )
+}
+
+/// Waits until a page looks where another one does.
+async fn wait_for_middle(page: &Page, screen: Screen, (x, y): (f64, f64)) {
+    let (width, height) = (screen.width, screen.height);
+    page.wait_for_state(
+        &format!("a view around {x}, {y}"),
+        &format!(
+            "Math.hypot(state.left + {width} / 2 / state.zoom - {x}, state.top + {height} / 2 / state.zoom - {y}) < 2"
+        ),
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_follows_sees_what_the_followed_sees() {
+    let server = serve().await;
+    let links = server.create_board().await;
+    let address = server.page(links.id, links.edit);
+    let browser = Browser::launch().await;
+    let ann = visit(&browser, &address, Screen::DESKTOP).await;
+    let night = Screen::DESKTOP.in_the_dark();
+    let bob = visit(&browser, &address, night).await;
+    let phone = visit(&browser, &address, Screen::PHONE).await;
+    for page in [&ann, &bob, &phone] {
+        page.wait_for_state("everybody", "state.sessions === 3")
+            .await;
+    }
+    // Far from everybody else.
+    for _ in 0..20 {
+        ann.wheel((600.0, 400.0), (900.0, 700.0), 0).await;
+    }
+    ann.draw(&curve((300.0, 300.0), (800.0, 340.0))).await;
+    ann.wait_for_data("saved", "saved").await;
+    let far = middle_of(&ann, Screen::DESKTOP).await;
+    assert!(far.0 > 10_000.0, "{far:?}");
+    let name = ann
+        .run("document.querySelector('.face').title")
+        .await
+        .as_str()
+        .expect("a name")
+        .to_owned();
+    for (page, screen) in [(&bob, night), (&phone, Screen::PHONE)] {
+        page.click("people").await;
+        let row = format!(
+            "[...document.querySelectorAll('.person.row')].find((row) => row.innerText.includes('{name}'))"
+        );
+        let id = page.run(&format!("{row}.dataset.testid")).await;
+        page.click(id.as_str().expect("the row of Ann")).await;
+        wait_for_middle(page, screen, far).await;
+        assert_eq!(
+            page.run(&format!("{row}.ariaPressed")).await,
+            Value::from("true")
+        );
+        page.run("dispatchEvent(new KeyboardEvent('keydown', { key: 'Escape' }))")
+            .await;
+        assert!(
+            page.shows("following").await,
+            "the first Escape closes the list"
+        );
+    }
+    ann.point_at(640.0, 420.0).await;
+    for page in [&bob, &phone] {
+        wait_for_strokes(page, 1).await;
+        page.wait_for_state("Ann's cursor", "state.cursors === 1 && state.complete")
+            .await;
+    }
+    let folder = artifacts();
+    bob.save_screenshot(&folder.join("following-dark.png"))
+        .await;
+    phone
+        .save_screenshot(&folder.join("following-phone.png"))
+        .await;
+    // It goes on, and an own way ends it.
+    ann.wheel((600.0, 400.0), (-500.0, -300.0), CONTROL).await;
+    ann.wheel((600.0, 400.0), (-500.0, -300.0), 0).await;
+    let there = middle_of(&ann, Screen::DESKTOP).await;
+    wait_for_middle(&bob, night, there).await;
+    wait_for_middle(&phone, Screen::PHONE, there).await;
+    bob.wheel((600.0, 400.0), (300.0, 0.0), 0).await;
+    phone
+        .run("dispatchEvent(new KeyboardEvent('keydown', { key: 'Escape' }))")
+        .await;
+    for page in [&bob, &phone] {
+        page.wait_for(
+            "nobody who is followed",
+            "!document.querySelector('[data-testid=following]')",
+        )
+        .await;
+    }
+
+    // Who presents is seen by those who look elsewhere.
+    let away = middle_of(&bob, night).await;
+    for page in [&ann, &bob] {
+        page.click("people").await;
+    }
+    ann.click("present").await;
+    ann.wait_for(
+        "a button that is pressed",
+        "document.querySelector('[data-testid=present]').ariaPressed === 'true'",
+    )
+    .await;
+    bob.wait_for(
+        "Ann marked",
+        "[...document.querySelectorAll('.person.row .mark')].some((mark) => mark.innerText === 'presents')",
+    )
+    .await;
+    for _ in 0..20 {
+        ann.wheel((600.0, 400.0), (900.0, 700.0), 0).await;
+    }
+    ann.point_at(600.0, 400.0).await;
+    for page in [&bob, &phone] {
+        page.wait_for_state("the presenter's cursor", "state.cursors === 1")
+            .await;
+    }
+    assert_eq!(middle_of(&bob, night).await, away);
+    ann.save_screenshot(&folder.join("presenting-light.png"))
+        .await;
+    bob.save_screenshot(&folder.join("people-dark.png")).await;
+    for page in [&ann, &bob, &phone] {
+        assert_eq!(page.complaints(), Vec::<String>::new());
+    }
+    browser.close().await;
+}
+
 /// Speaks WebTransport by hand from our own page, without the client, and gives the code and the words of the close.
 async fn closed_after(what_it_does: &str) -> Value {
     let server = ServerProcess::start().await;

@@ -20,8 +20,8 @@ use chalkboard_shared::presence::{
 };
 use chalkboard_shared::stroke::Nib;
 use chalkboard_shared::wire::{
-    ClientMessage, Hello, InkTail, Participant, PersonChange, Profile, Resume, ServerMessage,
-    Update, Welcome,
+    ClientMessage, FollowNews, Hello, InkTail, Participant, PersonChange, Profile, Resume,
+    ServerMessage, Update, Welcome,
 };
 use chalkboard_shared::{
     ActorId, BoardId, BoardPoint, BoardRect, DisconnectReason, InkPoint, Op, OpEntry, OpId,
@@ -190,6 +190,10 @@ fn every_message() -> Vec<(&'static str, Bytes)> {
         rights: Rights::Edit,
         profile: profile.clone(),
     };
+    let followed = |news| ServerMessage::Followed {
+        session: SessionId(300),
+        news,
+    };
     let client = |name, message: ClientMessage| (name, message.encode());
     let server = |name, message: ServerMessage| (name, message.encode());
     vec![
@@ -229,6 +233,9 @@ fn every_message() -> Vec<(&'static str, Bytes)> {
             "names-wanted",
             ClientMessage::NamesWanted(vec![SessionId(3), SessionId(300)]),
         ),
+        client("follow", ClientMessage::Follow(Some(SessionId(300)))),
+        client("follow-nobody", ClientMessage::Follow(None)),
+        client("present", ClientMessage::Present(true)),
         client(
             "cursor",
             ClientMessage::Cursor {
@@ -320,6 +327,15 @@ fn every_message() -> Vec<(&'static str, Bytes)> {
                 presence: PresenceStage::Slow,
             }),
         ),
+        server(
+            "presenters",
+            ServerMessage::Presenters {
+                group: 300,
+                sessions: vec![SessionId(3), SessionId(300)],
+            },
+        ),
+        server("followed", followed(Some(FollowNews { group: 300, view }))),
+        server("followed-ended", followed(None)),
         server("pong", ServerMessage::Pong(300)),
         server("bye", ServerMessage::Bye(DisconnectReason::TooSlow)),
     ]

@@ -8,6 +8,7 @@ mod converging;
 mod crashing;
 mod determinism;
 mod drawing;
+mod following;
 mod formats;
 mod joining;
 mod keeping;

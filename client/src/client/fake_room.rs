@@ -148,7 +148,9 @@ impl FakeRoom {
             ClientMessage::Hello(_)
             | ClientMessage::Profile(_)
             | ClientMessage::CursorsWanted(_)
-            | ClientMessage::NamesWanted(_) => {}
+            | ClientMessage::NamesWanted(_)
+            | ClientMessage::Follow(_)
+            | ClientMessage::Present(_) => {}
             ClientMessage::Ops { first, ops, .. } => {
                 assert_eq!(first, session.expected, "ops come without gaps");
                 session.expected += ops.len() as u32;

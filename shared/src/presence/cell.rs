@@ -21,6 +21,14 @@ pub struct PresenceCell {
 }
 
 impl PresenceCell {
+    /// Of cursors that are told exactly wherever they are: no coverage is told of at this level. Its raster is the finest,
+    /// and goes on beyond its edges.
+    pub const EVERYWHERE: Self = Self {
+        level: 0,
+        column: 0,
+        row: 0,
+    };
+
     /// The level at which a session with this coverage is told of cursors.
     pub const fn level_of(coverage: Coverage) -> u8 {
         let level = coverage.level + LEVELS_ABOVE_COVERAGE;

@@ -21,6 +21,8 @@ const PING: u8 = 5;
 const CURSOR: u8 = 6;
 const CURSORS_WANTED: u8 = 7;
 const NAMES_WANTED: u8 = 8;
+const FOLLOW: u8 = 43;
+const PRESENT: u8 = 44;
 
 /// The first message: which board, with what right, as whom.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -79,6 +81,10 @@ pub enum ClientMessage {
     CursorsWanted(u16),
     /// Tell who these sessions are; those that are gone are passed over. 1 to [`NAMES_WANTED_MAX`] of them.
     NamesWanted(Vec<SessionId>),
+    /// See what this session sees, or nobody's: answered by [`super::ServerMessage::Followed`].
+    Follow(Option<SessionId>),
+    /// Begin to present, or end it: answered by the presenters.
+    Present(bool),
     /// Where this person points; an older sequence number is out of date.
     Cursor {
         /// Counts up.
@@ -142,6 +148,14 @@ impl ClientMessage {
                 for session in sessions {
                     w.varint(session.0.into());
                 }
+            }
+            Self::Follow(session) => {
+                w.u8(FOLLOW);
+                w.varint(session.map_or(0, |session| u64::from(session.0) + 1));
+            }
+            Self::Present(is_presenting) => {
+                w.u8(PRESENT);
+                w.u8((*is_presenting).into());
             }
             Self::Cursor {
                 sequence,
@@ -219,6 +233,15 @@ impl ClientMessage {
                 let session = |_| r.varint_u32().map(SessionId);
                 Self::NamesWanted((0..count).map(session).collect::<Result<_, _>>()?)
             }
+            FOLLOW => {
+                let session = r.varint_at_most(u64::from(u32::MAX) + 1)?.checked_sub(1);
+                Self::Follow(session.map(|session| SessionId(session as u32)))
+            }
+            PRESENT => match r.u8()? {
+                0 => Self::Present(false),
+                1 => Self::Present(true),
+                _ => return Err(DecodeError::OutOfRange),
+            },
             CURSORS_WANTED => Self::CursorsWanted(u16::from_le_bytes([r.u8()?, r.u8()?])),
             CURSOR => {
                 let sequence = r.varint_u32()?;
@@ -348,6 +371,10 @@ mod tests {
             SessionId(0),
             SessionId(u32::MAX),
         ]));
+        round_trip(&ClientMessage::Follow(Some(SessionId(u32::MAX))));
+        round_trip(&ClientMessage::Follow(None));
+        round_trip(&ClientMessage::Present(true));
+        round_trip(&ClientMessage::Present(false));
         let cursor = CursorState {
             at,
             tool: CursorTool::Eraser,
@@ -368,9 +395,22 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_never_panic(kind in 0u8..8, mut bytes: Vec<u8>) {
+        fn any_bytes_never_panic(kind in 0u8..48, mut bytes: Vec<u8>) {
             bytes.insert(0, kind);
             let _ = ClientMessage::decode(bytes.into());
+        }
+    }
+
+    #[test]
+    fn hostile_follows_and_presentations_are_errors() {
+        for body in [
+            &[FOLLOW][..],
+            // One more than the largest session.
+            &[FOLLOW, 0x81, 0x80, 0x80, 0x80, 0x10],
+            &[PRESENT, 2],
+            &[PRESENT, 1, 1],
+        ] {
+            assert!(ClientMessage::decode(body.into()).is_err(), "{body:?}");
         }
     }
 

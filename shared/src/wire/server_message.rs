@@ -6,11 +6,12 @@ use bytes::Bytes;
 use super::live_ink::{self, InkTail};
 use super::updates::{self, Update};
 use super::{PersonChange, from_bitcode};
+use crate::board_point::{BoardPoint, BoardRect};
 use crate::chunk;
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::id::{ActorId, Position, SessionId, Tick};
 use crate::interest::Coverage;
-use crate::limits::{DATAGRAM_FRAME_BYTES_MAX, OPS_IN_FLIGHT_MAX};
+use crate::limits::{DATAGRAM_FRAME_BYTES_MAX, OPS_IN_FLIGHT_MAX, PRESENTERS_MAX};
 use crate::presence::{CrowdMap, CursorGroup, Pace};
 use crate::reason::{DisconnectReason, RejectReason};
 use crate::rights::{Rights, Secret};
@@ -34,6 +35,8 @@ const PACE: u8 = 29;
 const SHOWN: u8 = 30;
 const RESUMED: u8 = 31;
 const LIVE_INK: u8 = 42;
+const PRESENTERS: u8 = 45;
+const FOLLOWED: u8 = 46;
 
 /// The answer to a hello.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -58,6 +61,15 @@ pub struct Welcome {
     pub answered: u32,
     /// The secret of a view link, for those who may edit.
     pub view_secret: Option<Secret>,
+}
+
+/// What there is to see of the one whom a session follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FollowNews {
+    /// The group of cursors in which theirs is told exactly; 0 where it is told as to everybody.
+    pub group: u16,
+    /// What they see.
+    pub view: BoardRect,
 }
 
 /// A message of the server.
@@ -116,6 +128,20 @@ pub enum ServerMessage {
     LiveInk(Vec<InkTail>),
     /// The room's pace has changed.
     Pace(Pace),
+    /// Those who present now, in the order in which they began, and the group in which their cursors are told exactly.
+    Presenters {
+        /// Its number; the one before is over.
+        group: u16,
+        /// At most [`PRESENTERS_MAX`].
+        sessions: Vec<SessionId>,
+    },
+    /// News of the one whom the session follows.
+    Followed {
+        /// Whom.
+        session: SessionId,
+        /// `None`: they are not to be followed any more. They have gone, or follow the session themselves, be it by others.
+        news: Option<FollowNews>,
+    },
     /// Answer to a ping.
     Pong(u64),
     /// The session ends; the transport's close follows.
@@ -194,6 +220,27 @@ impl ServerMessage {
             Self::Pace(pace) => {
                 w.u8(PACE);
                 w.raw(&bitcode::encode(pace));
+            }
+            Self::Presenters { group, sessions } => {
+                w.u8(PRESENTERS);
+                w.raw(&group.to_le_bytes());
+                w.varint(sessions.len() as u64);
+                for session in sessions {
+                    w.varint(session.0.into());
+                }
+            }
+            Self::Followed { session, news } => {
+                w.u8(FOLLOWED);
+                w.varint(session.0.into());
+                if let Some(FollowNews { group, view }) = news {
+                    w.raw(&group.to_le_bytes());
+                    // A corner, and the way to the other one.
+                    let way = |to: i32, from: i32| to.wrapping_sub(from).into();
+                    w.zigzag(view.min.x.into());
+                    w.zigzag(view.min.y.into());
+                    w.zigzag(way(view.max.x, view.min.x));
+                    w.zigzag(way(view.max.y, view.min.y));
+                }
             }
             Self::Pong(nonce) => {
                 w.u8(PONG);
@@ -298,6 +345,32 @@ impl ServerMessage {
             LIVE_INK => Self::LiveInk(live_ink::decode(&mut r)?),
             PACE => Self::Pace(from_bitcode(&r.rest())?),
             CURSOR_DELTA => Self::CursorDelta(r.rest()),
+            PRESENTERS => {
+                let group = u16::from_le_bytes([r.u8()?, r.u8()?]);
+                let count = r.varint_at_most(PRESENTERS_MAX as u64)?;
+                let mut sessions = Vec::new();
+                for _ in 0..count {
+                    sessions.push(SessionId(r.varint_u32()?));
+                }
+                Self::Presenters { group, sessions }
+            }
+            FOLLOWED => {
+                let session = SessionId(r.varint_u32()?);
+                let news = if r.remaining() == 0 {
+                    None
+                } else {
+                    let group = u16::from_le_bytes([r.u8()?, r.u8()?]);
+                    let mut view = [0; 4];
+                    for v in &mut view {
+                        *v = r.zigzag_i32()?;
+                    }
+                    let [x, y, width, height] = view;
+                    let far = BoardPoint::new(x.wrapping_add(width), y.wrapping_add(height));
+                    let view = BoardRect::from_corners(BoardPoint::new(x, y), far);
+                    Some(FollowNews { group, view })
+                };
+                Self::Followed { session, news }
+            }
             PONG => Self::Pong(r.varint()?),
             BYE => {
                 let code = r.varint_u32()?;
@@ -319,7 +392,6 @@ mod tests {
 
     use super::*;
     use crate::OpEntry;
-    use crate::board_point::{BoardPoint, BoardRect};
     use crate::cursor::{CursorState, CursorTool};
     use crate::id::{OpId, StrokeId};
     use crate::ink::InkPoint;
@@ -354,6 +426,13 @@ mod tests {
         let mut stroke = wet_stroke();
         stroke.finish();
         stroke
+    }
+
+    fn followed(news: Option<FollowNews>) -> ServerMessage {
+        ServerMessage::Followed {
+            session: SessionId(3000),
+            news,
+        }
     }
 
     fn round_trip(message: &ServerMessage) {
@@ -436,6 +515,15 @@ mod tests {
                     &[InkPoint::new(70, 30, 140)],
                 ),
             }]),
+            ServerMessage::Presenters {
+                group: 700,
+                sessions: vec![SessionId(9), SessionId(300)],
+            },
+            followed(Some(FollowNews {
+                group: u16::MAX,
+                view: BoardRect::EVERYTHING,
+            })),
+            followed(None),
             ServerMessage::Pong(12),
             ServerMessage::Bye(DisconnectReason::TooSlow),
         ] {

@@ -21,6 +21,8 @@ const KEYFRAME_INTERVAL_CHANGED_MS: u32 = 60;
 /// The same where keyframes are all that is told.
 const SLOW_INTERVAL_MS: u32 = 250;
 const SPARSE_INTERVAL_MS: u32 = 1000;
+/// The same where every position is told and none is left to a course.
+pub(super) const EXACT_INTERVAL_MS: u32 = KEYFRAME_INTERVAL_MS + 1;
 /// Keyframes after the last change: who has missed the ones before sees by them that it has.
 const REPEATS: u8 = 2;
 /// How much later than its sender's pace an update may be before the cursor is taken to rest, in milliseconds: what

@@ -5,7 +5,8 @@
 //! view; 2 leaves; 3 ops from `varint` first, stamp, a count, each behind its length as in the log, made by actor 0;
 //! 4 a view; 5 a profile; 6 a cursor: `varint` sequence, stamp, place, `u8` tool and button; 7 wants the cursors of
 //! group `varint`; 8 wants the names of a count of sessions; 9 a pace: `varint` microseconds, `u8` stage; 10 `varint`
-//! bytes written; 11 durable through `varint`; 42 `u8` whether the way loses packets. A profile is a name behind its length and a `varint` colour, a view four
+//! bytes written; 11 durable through `varint`; 12 follows the session before `varint`, 0 for nobody; 13 `u8` whether it
+//! presents; 42 `u8` whether the way loses packets. A profile is a name behind its length and a `varint` colour, a view four
 //! zigzag coordinates, a stamp a `varint` 0 for none, else one more than it.
 
 use chalkboard_shared::codec::{Reader, Writer};
@@ -31,6 +32,8 @@ const PACE: u8 = 9;
 const WRITTEN: u8 = 10;
 const DURABLE: u8 = 11;
 const LOSSY: u8 = 42;
+const FOLLOW: u8 = 12;
+const PRESENT: u8 = 13;
 
 /// Bytes of a name at the most; rooms cut it much shorter.
 const NAME_BYTES_MAX: usize = 4096;
@@ -104,6 +107,17 @@ pub(super) fn encode(input: &Input, w: &mut Writer) {
             for session in of {
                 w.varint(session.0.into());
             }
+        }
+        Input::Follow { session, followed } => {
+            begin(w, FOLLOW, *session);
+            put_stamp(w, followed.map(|followed| followed.0));
+        }
+        Input::Present {
+            session,
+            is_presenting,
+        } => {
+            begin(w, PRESENT, *session);
+            w.u8((*is_presenting).into());
         }
         Input::Pace(pace) => {
             w.u8(PACE);
@@ -203,6 +217,18 @@ pub(super) fn decode(r: &mut Reader) -> Result<Input, DecodeError> {
                 of: of.collect::<Result<_, DecodeError>>()?,
             }
         }
+        FOLLOW => Input::Follow {
+            session,
+            followed: take_stamp(r)?.map(SessionId),
+        },
+        PRESENT => Input::Present {
+            session,
+            is_presenting: match r.u8()? {
+                0 => false,
+                1 => true,
+                _ => return Err(DecodeError::OutOfRange),
+            },
+        },
         WRITTEN => Input::Written {
             session,
             bytes: r.varint_u32()?,

@@ -116,6 +116,18 @@ fn steps() -> Vec<Vec<Input>> {
                 session: SessionId(2),
                 of: vec![SessionId(1), SessionId(3)],
             },
+            Input::Follow {
+                session: SessionId(3),
+                followed: Some(SessionId(1)),
+            },
+            Input::Follow {
+                session: SessionId(2),
+                followed: None,
+            },
+            Input::Present {
+                session: SessionId(1),
+                is_presenting: true,
+            },
             Input::Pace(Pace {
                 tick_us: 33_333,
                 presence: PresenceStage::Sparse,

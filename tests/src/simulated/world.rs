@@ -1109,6 +1109,11 @@ fn input_of(session: SessionId, actor: ActorId, message: ClientMessage) -> Optio
         },
         ClientMessage::View(view) => Input::View { session, view },
         ClientMessage::NamesWanted(of) => Input::NamesWanted { session, of },
+        ClientMessage::Follow(followed) => Input::Follow { session, followed },
+        ClientMessage::Present(is_presenting) => Input::Present {
+            session,
+            is_presenting,
+        },
         ClientMessage::CursorsWanted(group) => Input::CursorsWanted { session, group },
         ClientMessage::Profile(profile) => Input::Profile {
             session,

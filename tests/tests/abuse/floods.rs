@@ -125,6 +125,15 @@ async fn who_asks_for_names_endlessly_is_let_go() {
     check_flood(|n| ClientMessage::NamesWanted(vec![SessionId(n)])).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_follows_and_presents_endlessly_is_let_go() {
+    check_flood(|n| match n % 2 {
+        0 => ClientMessage::Follow(Some(SessionId(n))),
+        _ => ClientMessage::Present(n % 4 == 1),
+    })
+    .await;
+}
+
 fn cursor(sequence: u32) -> ClientMessage {
     ClientMessage::Cursor {
         sequence,

@@ -9,7 +9,7 @@ use chalkboard_client::editor::{Editor, Surface};
 use chalkboard_client::past::Wanted;
 use chalkboard_client::{Client, ClientOptions, Event};
 use chalkboard_shared::presence::{Pace, PresenceStage};
-use chalkboard_shared::{ActorId, DisconnectReason, Position, Rights};
+use chalkboard_shared::{ActorId, DisconnectReason, Position, Rights, SessionId};
 use js_sys::Uint8Array;
 use wasm_bindgen::JsCast;
 use wasm_bindgen::prelude::Closure;
@@ -263,6 +263,19 @@ impl Engine {
     /// Does what the page asks.
     pub(crate) fn command(&mut self, command: Command) {
         let now = now_ms();
+        let is_own_way = matches!(
+            command,
+            Command::Wheel { .. }
+                | Command::ZoomBy(_)
+                | Command::ZoomReset
+                | Command::ZoomFit
+                | Command::PanBy { .. }
+                | Command::Cancel
+                | Command::LookBack(_)
+        );
+        if is_own_way {
+            self.client.follow(None);
+        }
         if self
             .past
             .command(&command, now, &mut self.client, &mut self.editor)
@@ -288,6 +301,9 @@ impl Engine {
             }
             Command::Pointer(samples) => {
                 editor.pointer(client, now, &samples);
+                if editor.is_moving_view() {
+                    client.follow(None);
+                }
                 if editor.is_active() && now - self.last_frame_ms >= FRAME_MS_MIN {
                     self.frame(now);
                 }
@@ -317,6 +333,8 @@ impl Engine {
             Command::Cancel => editor.cancel(client),
             Command::SetDark(dark) => self.renderer.set_dark(dark),
             Command::Rename(name) => client.rename(name, self.color),
+            Command::Follow(session) => client.follow(Some(SessionId(session))),
+            Command::Present(is_presenting) => client.present(is_presenting),
             Command::ShowCursors(shown) => self.cursors_shown = shown,
             Command::Visible(visible) => self.visible = visible,
             Command::NetworkOnline => self.connection.hurry(),
@@ -461,6 +479,11 @@ impl Engine {
         if !self.visible {
             return;
         }
+        let view = self.client.followed_view();
+        let approaches = view.is_some_and(|view| {
+            let ms = now_ms - self.last_frame_ms;
+            self.editor.approach(&mut self.client, view, ms)
+        });
         if self.past.has_turned() {
             self.renderer.look_elsewhere();
         }
@@ -483,7 +506,7 @@ impl Engine {
         };
         let frame = self.renderer.frame(now_ms, &scene);
         let moving = cursors.is_some_and(|cursors| cursors.is_moving(now_ms));
-        self.frame_wanted = frame.unfinished || moving || self.past.is_playing();
+        self.frame_wanted = frame.unfinished || moving || approaches || self.past.is_playing();
         self.last_frame_ms = now_ms;
         self.watch.drawn(now_ms, &frame);
     }

@@ -150,6 +150,8 @@ impl LookingBack {
                 color,
                 me: false,
                 can_edit: true,
+                presents: false,
+                followed: false,
             };
             notify(&Notice::Past {
                 at_ms,

@@ -17,7 +17,7 @@ use crate::listener::{document, listen, mark, target_element, window};
 use crate::menu::{menu, theme_icon};
 use crate::panel::{Panel, Panels};
 use crate::past::{past, past_button};
-use crate::people::people;
+use crate::people::{following, people};
 use crate::session::{Rights, Session};
 use crate::share::share;
 use crate::shortcuts::{self, shortcut_sheet};
@@ -98,6 +98,7 @@ fn app() -> AnyView {
                 vec![people(engine, session, panels), share(session, panels, key)],
             )],
         ),
+        following(engine, session),
         toast_list(session.toasts),
         toolbar(engine, session, tools, panels),
         past(engine, session, key),

@@ -245,8 +245,9 @@ fn watch_wheel(canvas: &HtmlCanvasElement, engine: Engine) {
         let ratio: f64 = scale / last_scale;
         last_scale = scale;
         if !touch && (0.5..2.0).contains(&ratio) {
-            // As browsers translate a pinch into a wheel.
-            let dy = (-100.0 * ratio.ln()) as f32;
+            // As browsers translate a pinch into a wheel, by its logarithm: to a hundredth.
+            let z = (ratio - 1.0) / (ratio + 1.0);
+            let dy = (-200.0 * (z + z * z * z / 3.0)) as f32;
             engine.send(Command::Wheel {
                 x: x as f32,
                 y: y as f32,

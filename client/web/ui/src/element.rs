@@ -155,9 +155,10 @@ pub(crate) fn markup(html: String) -> AnyView {
 }
 
 /// Moves the focus, once what is being made is in the page.
-pub(crate) fn focus_soon(selector: &'static str) {
+pub(crate) fn focus_soon(selector: &str) {
+    let selector = selector.to_owned();
     queue_microtask(move || {
-        if let Some(element) = document().query_selector(selector).ok().flatten() {
+        if let Some(element) = document().query_selector(&selector).ok().flatten() {
             let _ = element.unchecked_ref::<HtmlElement>().focus();
         }
     });

@@ -1,4 +1,4 @@
-//! Who is here: faces at the top right, the list behind them, and one's own name in it.
+//! Who is here: faces at the top right, the list behind them, one's own name in it, and whom one follows.
 
 use chalkboard_client::bridge::{Command, Person};
 use chalkboard_client::color;
@@ -6,10 +6,12 @@ use leptos::prelude::*;
 use wasm_bindgen::JsCast;
 use web_sys::{Event, HtmlInputElement, KeyboardEvent};
 
-use crate::element::{Button, block, dynamic, fixed, flag, group, span, tested_span, text, when};
+use crate::element::{
+    Button, block, dynamic, fixed, flag, focus_soon, group, span, tested_span, text, when,
+};
 use crate::guest;
 use crate::icon::{Icon, icon};
-use crate::listener::{is_small_screen, target_element};
+use crate::listener::{document, is_small_screen, target_element};
 use crate::palette;
 use crate::panel::{Panel, Panels};
 use crate::session::Session;
@@ -40,7 +42,10 @@ pub(crate) fn people(engine: Engine, session: Session, panels: Panels) -> AnyVie
             .child(dynamic(move || session.people.with(|people| faces(people))))
             .child(number);
         let list = move || {
-            let rows = dynamic(move || session.people.with(|people| rows(engine, people)));
+            let rows = dynamic(move || {
+                keep_focus();
+                session.people.with(|people| rows(engine, people))
+            });
             vec![
                 span("row-label", label),
                 group("rows", "list", "People", vec![rows]),
@@ -104,8 +109,15 @@ pub(crate) fn face(person: &Person) -> AnyView {
 }
 
 fn row(engine: Engine, person: &Person) -> AnyView {
+    let &Person {
+        session,
+        me,
+        presents,
+        followed,
+        ..
+    } = person;
     let mut parts = vec![face(person)];
-    if person.me {
+    if me {
         parts.push(name_field(engine, &person.name));
         parts.push(span("mark", fixed("you")));
     } else {
@@ -114,8 +126,61 @@ fn row(engine: Engine, person: &Person) -> AnyView {
     if !person.can_edit {
         parts.push(icon(Icon::Eye));
         parts.push(span("unseen", fixed("View only")));
+    } else if me {
+        let button = Button::new("small", "present")
+            .pressed(Signal::stored(presents))
+            .text("Present")
+            .on_press(move || engine.send(Command::Present(!presents)));
+        parts.push(button);
+    } else if presents {
+        parts.push(span("mark", fixed("presents")));
     }
-    group("person", "listitem", "", parts)
+    if me {
+        return group("person", "listitem", "", parts);
+    }
+    let mut button = Button::new("person row", ["follow-", &session.to_string()].concat())
+        .pressed(Signal::stored(followed));
+    for part in parts {
+        button = button.child(part);
+    }
+    let press = move || {
+        engine.send(if followed {
+            Command::Cancel
+        } else {
+            Command::Follow(session)
+        })
+    };
+    group("", "listitem", "", vec![button.on_press(press)])
+}
+
+/// The list is about to be made anew: what has the focus in it gets it back.
+fn keep_focus() {
+    let focused = document().query_selector(".rows :focus").ok().flatten();
+    if let Some(id) = focused.and_then(|element| element.get_attribute("data-testid")) {
+        focus_soon(&["[data-testid=", &id, "]"].concat());
+    }
+}
+
+/// Whose view this is, while it is somebody's; ends it.
+pub(crate) fn following(engine: Engine, session: Session) -> AnyView {
+    let tell = move |tell: fn(&Person) -> String| {
+        text(move || {
+            session.people.with(|people| {
+                let followed = people.iter().find(|person| person.followed);
+                followed.map(tell).unwrap_or_default()
+            })
+        })
+    };
+    let words = tell(|person| ["Following ", &person.name].concat());
+    let style = tell(|person| ["--face:", &palette::css(person.color)].concat());
+    let chip = when(flag(move || !words.get().is_empty()), move || {
+        Button::new("following", "following")
+            .style(style)
+            .child(span("", words))
+            .icon(Icon::Close)
+            .on_press(move || engine.send(Command::Cancel))
+    });
+    group("", "status", "", vec![chip])
 }
 
 /// One's own name, which can be changed in place.

@@ -9,8 +9,12 @@ use crate::id::SessionId;
 
 /// How far positions are extrapolated, in stamps: 400 ms. Farther only makes them worse.
 const AHEAD_MAX: i32 = 400 * STAMPS_PER_MS as i32;
-/// Steps of the raster from the cell's start, at the most: a cell is 2^13 wide.
-pub(super) const STEP_MAX: i32 = 1 << 16;
+/// Steps of the raster from the cell's start, at the most: a cell is 2^13 wide, but [`PresenceCell::EVERYWHERE`] holds
+/// the plane, 2^28 of the finest to each side.
+pub(super) const STEP_MAX: i32 = 1 << 28;
+/// Weights are cut here, in whole numbers, so that sums of products fit: 2^28 x 2^(16 + 8) x 3 < 2^54. Those of places
+/// that are next to each other in time are of no use anyway.
+const WEIGHT_MAX: i64 = 1 << 8;
 /// Weights of known positions are in units of 2^-16.
 const WEIGHT_LOG2: u32 = 16;
 /// The interval at which clients send cursors when they move, in stamps: 50 ms.
@@ -53,8 +57,7 @@ pub(super) fn extrapolated(cursor: &GroupCursor, stamp: u32, order: u8) -> (i32,
         let sum: i64 = places
             .iter()
             .zip(weights)
-            // Weights of places that are next to each other in time may be huge: off the plane is off the plane.
-            .map(|(v, w)| i64::from(*v) * w.clamp(-(one << 20), one << 20))
+            .map(|(v, w)| i64::from(*v) * w.clamp(-WEIGHT_MAX * one, WEIGHT_MAX * one))
             .sum();
         let max = i64::from(STEP_MAX);
         ((sum + one / 2) >> WEIGHT_LOG2).clamp(-max, max) as i32
