@@ -9,12 +9,12 @@ use std::time::Duration;
 use chalkboard_shared::presence::{Pace, PresenceStage};
 
 /// Lengths of a tick, from the shortest that any room has.
-const TICKS_US: [u32; 9] = [
-    12_500, 16_667, 20_000, 25_000, 33_333, 40_000, 50_000, 66_667, 100_000,
+const TICKS_US: [u32; 10] = [
+    12_500, 13_889, 16_667, 20_000, 25_000, 33_333, 40_000, 50_000, 66_667, 100_000,
 ];
 /// Sessions up to which a room may tick as often as the entry of [`TICKS_US`] says that is named beside: one core sends
 /// some 60,000 datagrams a second.
-const SIZES: [(usize, usize); 5] = [(128, 0), (300, 1), (1500, 4), (3000, 6), (6000, 7)];
+const SIZES: [(usize, usize); 6] = [(32, 0), (128, 1), (300, 2), (1500, 5), (3000, 7), (6000, 8)];
 /// Sessions up to which a step is made early, after half a tick, when a message waits: what is drawn is seen and saved
 /// sooner, and the packets that it costs are few where people are few. Cursors alone wait for the tick.
 const EARLY_SESSIONS_MAX: usize = 16;
@@ -202,7 +202,8 @@ mod tests {
             pacing.observe(seen(sessions, 0));
             pacing.tick().as_millis()
         };
-        assert_eq!(tick_at(128), 12);
+        assert_eq!(tick_at(32), 12);
+        assert_eq!(tick_at(128), 13);
         assert_eq!(tick_at(300), 16);
         assert_eq!(tick_at(301), 33);
         assert_eq!(tick_at(290), 33, "not small enough yet");
@@ -228,7 +229,7 @@ mod tests {
         pass(&mut pacing, 2000.0, seen(100, 0));
         assert_eq!(
             (pacing.tick().as_millis(), pacing.stage()),
-            (12, PresenceStage::Full)
+            (13, PresenceStage::Full)
         );
     }
 
