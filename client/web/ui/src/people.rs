@@ -148,7 +148,7 @@ fn row(engine: Engine, person: &Person) -> AnyView {
             Command::Cancel
         } else {
             Command::Follow(session)
-        })
+        });
     };
     group("", "listitem", "", vec![button.on_press(press)])
 }
