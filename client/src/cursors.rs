@@ -131,8 +131,8 @@ struct Track {
     stamp: u32,
     /// Local time less the sender's, smoothed.
     clock_ms: f64,
-    /// Where it goes on, if it does: the last sample is then where that ends.
-    course: Option<(PresenceCell, Course)>,
+    /// It goes on: the last sample is where that ends.
+    is_going: bool,
 }
 
 /// A part of somebody's way of which nothing was told, because it was on its course.
@@ -429,7 +429,7 @@ impl Cursors {
                 group.cell,
                 cursor.session,
                 cursor.sample,
-                cursor.course(),
+                cursor.course().map(|course| course.end()),
             );
         }
         self.tracks.retain(|session, track| {
@@ -452,14 +452,13 @@ impl Cursors {
         cell: PresenceCell,
         session: SessionId,
         sample: CursorSample,
-        course: Option<Course>,
+        end: Option<(i32, i32)>,
     ) {
         if self.own == Some(session) {
             return;
         }
         let is_collecting = self.is_collecting();
         let shown_ms = self.shown_ms(now_ms, group);
-        let course = course.map(|course| (cell, course));
         let is_exact = self.is_exact(group);
         let state = sample.cursor(cell);
         let seen_ms = now_ms - f64::from(sample.stamp) / STAMPS_PER_MS;
@@ -469,7 +468,7 @@ impl Cursors {
             if !is_exact && self.exact.contains(&track.group) && track.left_ms.is_none() {
                 return;
             }
-            track.group = group;
+            let last_group = std::mem::replace(&mut track.group, group);
             track.left_ms = None;
             let later = sample.stamp.wrapping_sub(track.stamp) as i32;
             if later < 0 {
@@ -479,19 +478,23 @@ impl Cursors {
                 track.hear(sample.stamp, seen_ms);
             }
             if is_collecting
-                && let Some((cell, course)) = track.course
+                && track.is_going
                 && self.passages.len() < ARRIVALS_MAX
+                && let Some(group) = self.groups.get(&last_group)
+                && let Some(slot) = group.slot(session)
+                && let Some(course) = group.cursors()[slot].course()
             {
                 self.passages.push(Passage {
                     session,
-                    cell,
+                    cell: group.cell,
                     course,
                     until_stamp: sample.stamp,
                 });
             }
             track.state = state;
             let at_ms = f64::from(sample.stamp) / STAMPS_PER_MS + track.clock_ms;
-            track.go(shown_ms, Sample { at_ms, x, y }, later > 0, course);
+            let end = end.map(|(x, y)| cell.place(x, y).to_pixels());
+            track.go(shown_ms, Sample { at_ms, x, y }, later > 0, end);
             if later == 0 {
                 return;
             }
@@ -508,7 +511,7 @@ impl Cursors {
                 state,
                 stamp: sample.stamp,
                 clock_ms: seen_ms,
-                course: None,
+                is_going: false,
             };
             self.tracks.insert(session, track);
         }
@@ -541,46 +544,32 @@ impl Track {
         };
     }
 
-    /// It was here at that moment, and goes on from here if it has a course.
-    fn go(
-        &mut self,
-        shown_ms: f64,
-        here: Sample,
-        is_new: bool,
-        course: Option<(PresenceCell, Course)>,
-    ) {
-        if !self.leave_course(shown_ms) || here.at_ms > shown_ms {
-            if is_new {
-                self.add(here);
+    /// It was here at that moment, and goes on to `end` if there is one.
+    fn go(&mut self, shown_ms: f64, here: Sample, is_new: bool, end: Option<(f32, f32)>) {
+        let mut is_passed = false;
+        if self.is_going {
+            // What goes on was shown up to now, and no farther.
+            let shown = self.place_at(shown_ms);
+            self.samples.pop_back();
+            if self.samples.back().is_none_or(|last| last.at_ms < shown_ms) {
+                let (x, y) = shown.unwrap_or((here.x, here.y));
+                let at_ms = shown_ms;
+                self.push(Sample { at_ms, x, y });
+                is_passed = here.at_ms <= shown_ms;
             }
-        } else if course.is_none() {
-            // What is shown has gone on farther than the cursor has: back.
+        }
+        if is_passed && end.is_none() {
+            // It has gone less far than was shown: back.
             let at_ms = shown_ms + START_MS;
             self.push(Sample { at_ms, ..here });
+        } else if is_new && !is_passed {
+            self.add(here);
         }
-        self.course = course;
-        if let Some((cell, course)) = course {
-            let (x, y) = course.end();
-            let (x, y) = cell.place(x, y).to_pixels();
-            let last_ms = self.samples.back().map_or(shown_ms, |last| last.at_ms);
-            let at_ms = (here.at_ms + f64::from(COURSE_MS_MAX)).max(last_ms + 1.0);
+        self.is_going = end.is_some();
+        if let Some((x, y)) = end {
+            let at_ms = here.at_ms + f64::from(COURSE_MS_MAX);
             self.push(Sample { at_ms, x, y });
         }
-    }
-
-    /// Ends the course, if there is one, where it is shown. `true` if some of it was.
-    fn leave_course(&mut self, shown_ms: f64) -> bool {
-        if self.course.take().is_none() {
-            return false;
-        }
-        let shown = self.place_at(shown_ms);
-        self.samples.pop_back();
-        let is_begun = self.samples.back().is_none_or(|last| last.at_ms < shown_ms);
-        if is_begun && let Some((x, y)) = shown {
-            let at_ms = shown_ms;
-            self.push(Sample { at_ms, x, y });
-        }
-        is_begun
     }
 
     fn push(&mut self, sample: Sample) {

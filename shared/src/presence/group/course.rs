@@ -6,14 +6,11 @@
 use crate::codec::DecodeError;
 use crate::codec::bits::{BitReader, BitWriter};
 
-use super::rows::STEP_MAX;
 use super::{CursorSample, GroupCursor, KNOWN_MAX, Place, STAMPS_PER_MS};
 
 /// How long a course goes on from its keyframe's position at the most, in milliseconds: until the next keyframe is
 /// shown, which is made after 160 ms or the tick after, and tells a position that is up to a sending interval older.
 pub const COURSE_MS_MAX: u32 = 240;
-/// The way that a course is drawn through, in milliseconds at the most: two times between keyframes, and some.
-const WAY_MS_MAX: u32 = 500;
 /// Steps of the raster that a cursor may be off its course, each way: with the step in which it is, less than a pixel
 /// on the screen of those who are told at this level.
 const OFF_STEPS_MAX: u32 = 1;
@@ -37,22 +34,20 @@ impl Course {
     /// Steps of the raster at a stamp; `None` before the keyframe's position and more than [`COURSE_MS_MAX`] behind it.
     pub fn at(&self, stamp: u32) -> Option<(i32, i32)> {
         let ahead = stamp.wrapping_sub(self.from.stamp);
-        if ahead > COURSE_MS_MAX * STAMPS_PER_MS {
-            return None;
-        }
-        let on = |from: i32, way: i32| {
-            let (way, over) = (i64::from(way) * i64::from(ahead), i64::from(self.over));
-            // To the nearest step. Beyond the plane is beyond the plane.
-            let to = i64::from(from) + (2 * way + over).div_euclid(2 * over);
-            to.clamp((-STEP_MAX).into(), STEP_MAX.into()) as i32
-        };
-        Some((on(self.from.x, self.way.0), on(self.from.y, self.way.1)))
+        (ahead <= COURSE_MS_MAX * STAMPS_PER_MS).then(|| self.after(ahead))
     }
 
     /// Where it ends, [`COURSE_MS_MAX`] behind the keyframe's position.
     pub fn end(&self) -> (i32, i32) {
-        let end = self.from.stamp.wrapping_add(COURSE_MS_MAX * STAMPS_PER_MS);
-        self.at(end).unwrap_or((self.from.x, self.from.y))
+        self.after(COURSE_MS_MAX * STAMPS_PER_MS)
+    }
+
+    fn after(&self, ahead: u32) -> (i32, i32) {
+        // All of these operations are exact, or rounded alike everywhere.
+        let share = f64::from(ahead) / f64::from(self.over);
+        let on =
+            |from: i32, way: i32| (f64::from(from) + f64::from(way) * share + 0.5).floor() as i32;
+        (on(self.from.x, self.way.0), on(self.from.y, self.way.1))
     }
 
     /// Somebody who follows it has the cursor where it is at this sample's stamp, to a pixel.
@@ -86,22 +81,16 @@ impl GroupCursor {
     /// It has moved evenly in the three positions that are known: the middle one is on the line between the others.
     pub(super) fn is_even(&self) -> bool {
         let [middle, start] = self.before;
-        if usize::from(self.known) < KNOWN_MAX
-            || (start.x, start.y) == (self.sample.x, self.sample.y)
-        {
-            return false;
-        }
-        let over = self.sample.stamp.wrapping_sub(start.stamp);
-        let part = middle.stamp.wrapping_sub(start.stamp);
-        if over > WAY_MS_MAX * STAMPS_PER_MS || part == 0 || part >= over {
-            return false;
-        }
-        let (over, part) = (i64::from(over), i64::from(part));
+        let since = |stamp: u32| f64::from(stamp.wrapping_sub(start.stamp));
+        let (over, part) = (since(self.sample.stamp), since(middle.stamp));
         let is_on = |start: i32, middle: i32, end: i32| {
-            let (to_middle, to_end) = (i64::from(middle - start), i64::from(end - start));
-            (to_middle * over - to_end * part).abs() <= i64::from(OFF_STEPS_MAX) * over
+            let way = |to: i32| f64::from(to - start);
+            (way(middle) * over - way(end) * part).abs() <= f64::from(OFF_STEPS_MAX) * over
         };
-        is_on(start.x, middle.x, self.sample.x) && is_on(start.y, middle.y, self.sample.y)
+        usize::from(self.known) == KNOWN_MAX
+            && (start.x, start.y) != (self.sample.x, self.sample.y)
+            && is_on(start.x, middle.x, self.sample.x)
+            && is_on(start.y, middle.y, self.sample.y)
     }
 
     /// Nothing is said where nothing could go on.
