@@ -29,18 +29,57 @@ pub struct Growth {
 /// Where the pen was, in channels: the last points of the stroke and those that were added to them.
 struct Pen {
     way: Vec<[i32; 3]>,
-    /// It trembles, so that many points tell better where it is going than two.
-    is_unsteady: bool,
+    /// What tells best where it is going, for its place and for its pressure.
+    place: &'static Lead,
+    pressure: &'static Lead,
 }
 
-/// Points through which a parabola is laid, and what each counts for where it goes next, the newest first, in 60ths: the
-/// parabola of least squares.
-const FIT: [i64; 10] = [54, 30, 11, -3, -12, -16, -15, -9, 2, 18];
-const FIT_WHOLE: i64 = 60;
-/// Last points by which it is judged whether two or many tell more.
+/// What each of the last points counts for where a pen goes next, the newest first, and the whole of that.
+type Lead = (&'static [i32], i64);
+
+/// Two points tell where a steady pen is going; through more of one that trembles, or whose pressure comes in whole
+/// numbers, a parabola of least squares.
+const LEADS: [Lead; 3] = [
+    (&[2, -1], 1),
+    (&[9, 0, -4, -3, 3], 5),
+    (&[33, 21, 11, 3, -3, -7, -9, -9, -7, -3, 3, 11], 44),
+];
+/// Points of the longest of those.
+const LEAD_POINTS_MAX: usize = 12;
+/// Last points by which it is judged what tells most.
 const JUDGED: usize = 8;
 /// Last points of a stroke that those behind them are told by.
-pub const POINTS_BEHIND: usize = FIT.len() + JUDGED;
+pub const POINTS_BEHIND: usize = LEAD_POINTS_MAX + JUDGED;
+
+/// Where a way of two points or more leads that is no shorter than this.
+fn led(way: &[[i32; 3]], &(counts, whole): &Lead, c: usize) -> i32 {
+    let mut sum = whole / 2;
+    for (at, count) in way.iter().rev().zip(counts) {
+        sum += i64::from(at[c]) * i64::from(*count);
+    }
+    sum.div_euclid(whole) as i32
+}
+
+/// What would have told most of these channels of the last points of a way.
+fn best_lead(way: &[[i32; 3]], channels: core::ops::Range<usize>) -> &'static Lead {
+    let mut best = &LEADS[0];
+    if way.len() < POINTS_BEHIND {
+        return best;
+    }
+    let mut least = u64::MAX;
+    for lead in &LEADS {
+        let mut missed = 0;
+        for at in way.len() - JUDGED..way.len() {
+            for c in channels.clone() {
+                missed += u64::from(way[at][c].abs_diff(led(&way[..at], lead, c)));
+            }
+        }
+        if missed < least {
+            (least, best) = (missed, lead);
+        }
+    }
+    best
+}
 
 fn channels(point: InkPoint, shift: u8) -> [i32; 3] {
     [
@@ -50,54 +89,32 @@ fn channels(point: InkPoint, shift: u8) -> [i32; 3] {
     ]
 }
 
-/// Where two points lead; one stays where it is.
-fn straight(way: &[[i32; 3]], c: usize) -> i32 {
-    match way {
-        [.., before, last] => last[c].wrapping_mul(2).wrapping_sub(before[c]),
-        [last] => last[c],
-        [] => 0,
-    }
-}
-
-/// Where the last points of [`FIT`] lead.
-fn fitted(way: &[[i32; 3]], c: usize) -> i32 {
-    let points = way.iter().rev().zip(FIT);
-    let sum: i64 = points.map(|(at, count)| i64::from(at[c]) * count).sum();
-    (sum + FIT_WHOLE / 2).div_euclid(FIT_WHOLE) as i32
-}
-
 impl Pen {
-    /// After these points.
+    /// After these points, of which there is one at the least.
     fn after(points: &[InkPoint], shift: u8) -> Self {
-        let known = POINTS_BEHIND;
-        let last = points.len().saturating_sub(known);
-        let way: Vec<_> = points[last..]
+        let last = points.len().saturating_sub(POINTS_BEHIND);
+        let mut way: Vec<_> = points[last..]
             .iter()
             .map(|&point| channels(point, shift))
             .collect();
-        let is_unsteady = way.len() == known && {
-            let (mut by_two, mut by_many) = (0, 0);
-            for at in FIT.len()..known {
-                for c in 0..2 {
-                    let miss = |expected: i32| u64::from(way[at][c].abs_diff(expected));
-                    by_two += miss(straight(&way[..at], c));
-                    by_many += miss(fitted(&way[..at], c));
-                }
-            }
-            by_many < by_two
-        };
-        Self { way, is_unsteady }
+        if let [only] = way[..] {
+            // It rests.
+            way.push(only);
+        }
+        Self {
+            place: best_lead(&way, 0..2),
+            pressure: best_lead(&way, 2..3),
+            way,
+        }
     }
 
     fn expected(&self) -> [i32; 3] {
-        core::array::from_fn(|c| {
-            // Pressure is smooth.
-            if self.is_unsteady && c < 2 {
-                fitted(&self.way, c)
-            } else {
-                straight(&self.way, c)
-            }
-        })
+        let led = |lead, c| led(&self.way, lead, c);
+        [
+            led(self.place, 0),
+            led(self.place, 1),
+            led(self.pressure, 2),
+        ]
     }
 
     fn moved(&mut self, now: [i32; 3]) {
@@ -211,6 +228,20 @@ pub(crate) struct GrowthCoder {
     channels: [Adaptive; 3],
     shift: u8,
     count: usize,
+    /// The last growth followed on the same stroke; and whether the one after such a one, and after another, last did.
+    was_next: bool,
+    is_next_after: [bool; 2],
+}
+
+/// How a growth is told, which the reader knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// In full.
+    Full,
+    /// The next op on the stroke of the growth before, whose name it needs not tell.
+    Next,
+    /// As is to be expected: next where that was so the last time, or else further on, and with as many points.
+    Usual,
 }
 
 /// Names strokes and ops on them, one after the other. A room lets those who draw act in the order in which their
@@ -223,18 +254,28 @@ struct NameCoder {
 }
 
 impl NameCoder {
+    /// How far the stroke is behind that of the name before, if it is not in front of it.
+    fn ahead(&self, begin: Position) -> Option<u32> {
+        let (last, _) = self.last?;
+        u32::try_from(begin.0.checked_sub(last.0)?).ok()
+    }
+
     /// The next op on the stroke of the one before.
     fn successor(&self) -> Option<(Position, u8)> {
         let (begin, low) = self.last?;
         Some((begin, self::low(u32::from(low) + 1)))
     }
 
-    fn write(&mut self, bits: &mut BitWriter<'_>, begin: Position, low: u8, position: Position) {
-        let ahead = self.last.and_then(|(last, _)| {
-            let ahead = begin.0.checked_sub(last.0)?;
-            u32::try_from(ahead).ok()
-        });
-        if self.last.is_some() {
+    /// A usual name is one that is ahead, which is known to the reader.
+    fn write(
+        &mut self,
+        bits: &mut BitWriter<'_>,
+        (begin, low): (Position, u8),
+        position: Position,
+        is_usual: bool,
+    ) {
+        let ahead = self.ahead(begin);
+        if self.last.is_some() && !is_usual {
             bits.bits(ahead.is_some().into(), 1);
         }
         if let Some(ahead) = ahead {
@@ -254,9 +295,10 @@ impl NameCoder {
         &mut self,
         bits: &mut BitReader<'_>,
         position: Position,
+        is_usual: bool,
     ) -> Result<(Position, u8), DecodeError> {
         let begin = match self.last {
-            Some((last, _)) if bits.bits(1)? == 1 => {
+            Some((last, _)) if is_usual || bits.bits(1)? == 1 => {
                 let ahead = bits.rice(self.ahead.k())?;
                 self.ahead.learn(ahead);
                 last.0.checked_add(ahead.into())
@@ -295,30 +337,66 @@ impl GrowthCoder {
             ],
             shift: 4,
             count: 3,
+            was_next: false,
+            is_next_after: [false; 2],
         }
     }
 
-    /// It follows the growth before it on the same stroke.
-    pub(crate) fn is_next(&self, growth: &Growth) -> bool {
-        self.names.successor() == Some((growth.begin, growth.counter_low))
+    /// The next growth should follow on the same stroke.
+    const fn expects_next(&self) -> bool {
+        self.is_next_after[self.was_next as usize]
     }
 
-    /// `position` is the op's own; `is_next` is known to the reader.
+    /// The briefest form of a growth.
+    pub(crate) fn form(&self, growth: &Growth) -> Form {
+        let is_next = self.names.successor() == Some((growth.begin, growth.counter_low));
+        let is_alike = (growth.shift, growth.residuals.len()) == (self.shift, self.count);
+        let is_ahead = is_next || self.names.ahead(growth.begin).is_some();
+        if is_alike && is_ahead && is_next == self.expects_next() {
+            Form::Usual
+        } else if is_next {
+            Form::Next
+        } else {
+            Form::Full
+        }
+    }
+
+    /// Whether a growth in this form follows on the same stroke, which is learned.
+    fn learn(&mut self, form: Form) -> bool {
+        let is_next = match form {
+            Form::Full => false,
+            Form::Next => true,
+            Form::Usual => self.expects_next(),
+        };
+        self.is_next_after[usize::from(self.was_next)] = is_next;
+        self.was_next = is_next;
+        is_next
+    }
+
+    /// A growth in this form follows on the same stroke.
+    pub(crate) fn is_next(&self, form: Form) -> bool {
+        form == Form::Next || (form == Form::Usual && self.expects_next())
+    }
+
+    /// `position` is the op's own; `form` is known to the reader.
     pub(crate) fn write(
         &mut self,
         bits: &mut BitWriter<'_>,
         growth: &Growth,
         position: Position,
-        is_next: bool,
+        form: Form,
     ) {
-        if is_next {
+        let is_usual = form == Form::Usual;
+        if self.learn(form) {
             self.names.last = self.names.successor();
         } else {
-            let (begin, low) = (growth.begin, growth.counter_low);
-            self.names.write(bits, begin, low, position);
+            let name = (growth.begin, growth.counter_low);
+            self.names.write(bits, name, position, is_usual);
         }
         let count = growth.residuals.len();
-        if (growth.shift, count) == (self.shift, self.count) {
+        if is_usual {
+            // As many, and as the last.
+        } else if (growth.shift, count) == (self.shift, self.count) {
             bits.bits(1, 1);
         } else {
             bits.bits(0, 1);
@@ -339,16 +417,17 @@ impl GrowthCoder {
         &mut self,
         bits: &mut BitReader<'_>,
         position: Position,
-        is_next: bool,
+        form: Form,
     ) -> Result<Growth, DecodeError> {
-        let (begin, counter_low) = if is_next {
+        let is_usual = form == Form::Usual;
+        let (begin, counter_low) = if self.learn(form) {
             let next = self.names.successor().ok_or(DecodeError::Malformed)?;
             self.names.last = Some(next);
             next
         } else {
-            self.names.read(bits, position)?
+            self.names.read(bits, position, is_usual)?
         };
-        if bits.bits(1)? == 0 {
+        if !is_usual && bits.bits(1)? == 0 {
             self.shift = bits.bits(SHIFT_BITS)? as u8;
             self.count = bits.rice(COUNT_K)? as usize + 1;
             if self.count > POINTS_PER_OP_MAX {
@@ -375,7 +454,8 @@ impl GrowthCoder {
 
     /// The last op on a stroke, which adds nothing.
     pub(crate) fn write_end(&mut self, bits: &mut BitWriter<'_>, end: End, position: Position) {
-        self.names.write(bits, end.begin, end.counter_low, position);
+        let name = (end.begin, end.counter_low);
+        self.names.write(bits, name, position, false);
     }
 
     /// Reads what [`GrowthCoder::write_end`] wrote.
@@ -384,7 +464,7 @@ impl GrowthCoder {
         bits: &mut BitReader<'_>,
         position: Position,
     ) -> Result<End, DecodeError> {
-        let (begin, counter_low) = self.names.read(bits, position)?;
+        let (begin, counter_low) = self.names.read(bits, position, false)?;
         Ok(End { begin, counter_low })
     }
 }
@@ -402,6 +482,8 @@ mod tests {
     use crate::id::{ActorId, StrokeId};
     use crate::limits::COORDINATE_MAX;
     use crate::stroke::{Nib, StrokeStyle};
+
+    const FORMS: [Form; 3] = [Form::Full, Form::Next, Form::Usual];
 
     fn any_points(count: core::ops::Range<usize>) -> impl Strategy<Value = Vec<InkPoint>> {
         let far = -COORDINATE_MAX..=COORDINATE_MAX;
@@ -429,7 +511,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn growths_survive(before in any_points(1..4), added in proptest::collection::vec(any_points(1..9), 1..5)) {
+        fn growths_survive(before in any_points(1..30), added in proptest::collection::vec(any_points(1..9), 1..5)) {
             let stroke = stroke(&before);
             let id = |n: usize| OpId { actor: ActorId(1), counter: 100 + n as u32 };
             let growths: Vec<_> = added.iter().enumerate()
@@ -439,16 +521,16 @@ mod tests {
             let mut bits = BitWriter::new(&mut bytes);
             let mut coder = GrowthCoder::new();
             for growth in &growths {
-                let is_next = coder.is_next(growth);
-                bits.bits(is_next.into(), 1);
-                coder.write(&mut bits, growth, Position(90), is_next);
+                let form = coder.form(growth);
+                bits.bits(form as u32, 2);
+                coder.write(&mut bits, growth, Position(90), form);
             }
             bits.finish();
             let mut bits = BitReader::new(&bytes);
             let mut coder = GrowthCoder::new();
             for (n, points) in added.iter().enumerate() {
-                let is_next = bits.bits(1) == Ok(1);
-                let growth = coder.read(&mut bits, Position(90), is_next);
+                let form = FORMS[bits.bits(2).expect("it was written") as usize];
+                let growth = coder.read(&mut bits, Position(90), form);
                 prop_assert_eq!(growth.as_ref(), Ok(&growths[n]));
                 prop_assert_eq!(growths[n].points(&stroke), Ok(Some(points.clone())));
                 prop_assert!(growths[n].may_be(100 + n as u32) && !growths[n].may_be(101 + n as u32));
@@ -456,16 +538,51 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_never_panic(bytes: Vec<u8>, before in any_points(1..4)) {
+        fn any_bytes_never_panic(bytes: Vec<u8>, before in any_points(1..30)) {
             let stroke = stroke(&before);
             let mut bits = BitReader::new(&bytes);
             let mut coder = GrowthCoder::new();
-            while let Ok(is_next) = bits.bits(1)
-                && let Ok(growth) = coder.read(&mut bits, Position(u64::MAX), is_next == 1)
+            while let Ok(form) = bits.bits(1)
+                && let Ok(growth) = coder.read(&mut bits, Position(u64::MAX), FORMS[1 + form as usize])
             {
                 let _ = growth.points(&stroke);
             }
         }
+    }
+
+    #[test]
+    fn an_unsteady_pen_is_foretold_by_many_points_and_a_steady_one_by_two() {
+        let bits = |noise: f64, may_fit: bool| {
+            let at = |n: i32| {
+                let t = f64::from(n) / 60.0;
+                let tremble = |seed: f64| ((f64::from(n) * seed).sin() * 43_758.5).fract() * noise;
+                let x = (t * 1.3).sin() * 3900.0 + tremble(12.9);
+                let y = (t * 0.9).cos() * 3900.0 + tremble(78.2);
+                InkPoint::new(x as i32 * 16, y as i32 * 16, 100)
+            };
+            let mut stroke = stroke(&[at(0), at(1)]);
+            let mut bytes = Vec::new();
+            let mut bits = BitWriter::new(&mut bytes);
+            let mut coder = GrowthCoder::new();
+            for n in (2..302).step_by(3) {
+                let points = [at(n), at(n + 1), at(n + 2)];
+                let id = stroke.id.0;
+                let growth = if may_fit {
+                    Growth::new(&stroke, id, &points).expect("it grows")
+                } else {
+                    let before = stroke.wet_points().expect("it has points");
+                    Growth::behind(stroke.z, &before[before.len() - 2..], &points)
+                };
+                coder.write(&mut bits, &growth, Position(800), Form::Usual);
+                stroke.push(&points);
+            }
+            bits.finish();
+            bytes.len()
+        };
+        let (fitted, straight) = (bits(8.0, true), bits(8.0, false));
+        assert!(fitted * 10 < straight * 9, "{fitted} and {straight} bytes");
+        let (fitted, straight) = (bits(0.0, true), bits(0.0, false));
+        assert!(fitted <= straight, "{fitted} and {straight} bytes");
     }
 
     #[test]
@@ -492,7 +609,8 @@ mod tests {
                 let points = [at(t), at(t + 1.0 / 60.0), at(t + 2.0 / 60.0)];
                 let growth = Growth::new(stroke, stroke.id.0, &points).expect("it grows");
                 stroke.push(&points);
-                coder.write(&mut bits, &growth, Position(800), false);
+                let form = coder.form(&growth);
+                coder.write(&mut bits, &growth, Position(800), form);
                 count += 1;
             }
             bits.finish();

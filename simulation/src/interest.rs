@@ -225,9 +225,9 @@ struct Frames<'a> {
 }
 
 /// Low bits of stamps that nobody needs: they measure how long something took, which is some ticks at least, and are
-/// told to a 64th of one.
+/// told to a 32nd of one.
 const fn stamp_shift(pace: Pace) -> u32 {
-    let part = pace.tick_us / STAMP_US / 64;
+    let part = pace.tick_us / STAMP_US / 32;
     if part == 0 { 0 } else { part.ilog2() }
 }
 

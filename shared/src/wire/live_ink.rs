@@ -9,7 +9,7 @@
 
 use crate::codec::bits::{BitReader, BitWriter};
 use crate::codec::{DecodeError, Reader, Writer};
-use crate::growth::{self, Growth, GrowthCoder};
+use crate::growth::{self, Form, Growth, GrowthCoder};
 use crate::id::Position;
 use crate::limits::DATAGRAM_FRAME_BYTES_MAX;
 
@@ -45,7 +45,7 @@ pub(super) fn encode<'a>(
             if growth::is_tellable(tail.growth.begin, newest) {
                 bits.bits(1, 1);
                 bits.rice(tail.first, FIRST_K);
-                growths.write(&mut bits, &tail.growth, newest, false);
+                growths.write(&mut bits, &tail.growth, newest, Form::Full);
             }
             // The end takes a bit more.
             if bits.len() + 1 > bytes_max {
@@ -77,7 +77,7 @@ pub(super) fn decode(r: &mut Reader) -> Result<Vec<InkTail>, DecodeError> {
     let mut tails = Vec::new();
     while bits.bits(1)? == 1 {
         let first = bits.rice(FIRST_K)?;
-        let growth = growths.read(&mut bits, newest, false)?;
+        let growth = growths.read(&mut bits, newest, Form::Full)?;
         tails.push(InkTail { first, growth });
     }
     bits.finish()?;
