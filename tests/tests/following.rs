@@ -81,6 +81,8 @@ fn a_follower_at_the_other_end_sees_every_move_even_among_crowds() {
     ensemble.inputs.push(Input::Pace(CROWD));
     follow(&mut ensemble, 1, 0);
     seen_by(&mut ensemble, 1, 0, 20);
+    // Whatever the follower looks at meanwhile.
+    ensemble.members[1].client.set_view(px(100_000, 0));
     let seen = seen_by(&mut ensemble, 1, 20, 120);
     assert!(seen.len() >= 110, "of 120 moves {} were seen", seen.len());
     let last = seen_by(&mut ensemble, 1, 140, 1);
@@ -102,7 +104,6 @@ fn lost_datagrams_cost_a_follower_smoothness_and_nothing_else() {
     let mut ensemble = apart(BAD);
     follow(&mut ensemble, 1, 0);
     seen_by(&mut ensemble, 1, 0, 200);
-    ensemble.members[0].client.set_view(px(777, 888));
     ensemble.run(120);
     let now = ensemble.now_ms();
     let view = ensemble.members[1].client.cursors().at(now).next();
@@ -111,6 +112,9 @@ fn lost_datagrams_cost_a_follower_smoothness_and_nothing_else() {
         view.is_some_and(|view| (view.x - expect).abs() <= 0.5),
         "{view:?}, not {expect}"
     );
+    ensemble.quality.loss_percent = 100;
+    ensemble.members[0].client.set_view(px(777, 888));
+    ensemble.run(120);
     assert_eq!(
         ensemble.members[1].client.followed_view(),
         Some(px(777, 888))
@@ -125,6 +129,8 @@ fn a_near_cursor_is_shown_once_and_remains_when_following_ends() {
     follow(&mut ensemble, 1, 0);
     let seen = seen_by(&mut ensemble, 1, 0, 60);
     assert!(seen.len() > 50, "{seen:?}");
+    // All has been told, and is not told again.
+    ensemble.run(60);
     ensemble.members[1].client.follow(None);
     ensemble.run(60);
     let now = ensemble.now_ms();
