@@ -179,7 +179,7 @@ mod tests {
             .into_iter()
             .map(RejectReason::code)
             .collect();
-        assert_eq!(reject, [1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(reject, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
         let close: Vec<u32> = DisconnectReason::ALL
             .into_iter()
             .map(DisconnectReason::code)
