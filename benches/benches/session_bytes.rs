@@ -186,7 +186,7 @@ fn main() {
     };
     let cases = [
         Case {
-            name: "400, one in ten draws",
+            name: "exact/400",
             sessions: extent(400, 20),
             tick_hz: 30,
             cursor_hz: 20,
@@ -194,31 +194,16 @@ fn main() {
             stage: PresenceStage::Full,
             has_stamps: true,
         },
-        crowd(
-            "10,000, one in a hundred draws, in trouble",
-            PresenceStage::Crowd,
-            true,
-        ),
-        crowd(
-            "the same without the load's stamps",
-            PresenceStage::Crowd,
-            false,
-        ),
-        crowd(
-            "10,000, one in a hundred draws, at ease",
-            PresenceStage::Full,
-            true,
-        ),
+        crowd("crowds/10000", PresenceStage::Crowd, true),
+        crowd("crowds_without_stamps/10000", PresenceStage::Crowd, false),
+        crowd("at_ease/10000", PresenceStage::Full, true),
     ];
     for case in cases {
+        println!("Testing session_bytes/{}", case.name);
         let kinds = case.count();
         let each = |v: usize| v as f64 / f64::from(SECONDS);
         let all: usize = kinds.values().map(|(bytes, _)| bytes).sum();
-        println!(
-            "{}: {:.0} bytes a second to a session",
-            case.name,
-            each(all)
-        );
+        println!("{:.0} bytes a second to a session", each(all));
         for (kind, (bytes, frames)) in kinds {
             println!(
                 "  {:20} {:8.0} in {:6.1} frames",
@@ -227,5 +212,6 @@ fn main() {
                 each(frames)
             );
         }
+        println!("Success");
     }
 }
