@@ -5,7 +5,7 @@
 //! fails is repeated by its number. What must hold is held against it all along and at the end: [`checks`].
 //!
 //! - [`scenario`]: what a seed makes of everything; [`person`], [`store`], [`link`], [`host`]: who and what takes part.
-//! - [`world`]: brings them together, a tick at a time.
+//! - [`world`]: brings them together, a tick at a time; [`telling`]: what happens there, in words.
 //! - [`evidence`], [`model`]: what was promised, and a second opinion on what it comes to.
 //! - [`campaign`]: many seeds, in threads, with progress.
 
@@ -18,6 +18,7 @@ pub mod model;
 pub mod person;
 pub mod scenario;
 pub mod store;
+pub mod telling;
 pub mod trace;
 pub mod world;
 

@@ -9,7 +9,8 @@ use chalkboard_shared::{BoardId, Position, Rights, Stroke, StrokeId};
 use chalkboard_simulation::Fold;
 
 use crate::simulated::evidence::BoardEvidence;
-use crate::simulated::world::{World, sketch};
+use crate::simulated::telling::sketch;
+use crate::simulated::world::World;
 
 /// Steps that a person takes back or brings back at the end, more than a client keeps.
 const TURNS_MAX: usize = 400;
