@@ -3,6 +3,7 @@
 mod floods;
 mod laggards;
 mod measures;
+mod returning;
 mod scene;
 
 use chalkboard_client::bridge::TransportKind;

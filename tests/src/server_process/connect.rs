@@ -66,6 +66,20 @@ impl Doors {
         view: BoardRect,
         number: u8,
     ) -> NativeClient {
+        let mut client = chalkboard_client::Client::new(ClientOptions {
+            board,
+            secret,
+            key: [number; 16],
+            name: format!("person {number}"),
+            color: u32::from(number) * 0x01_0203,
+            is_stamping: false,
+        });
+        client.set_view(view);
+        self.adopt(kind, client)
+    }
+
+    /// A client that exists already connects by itself from now on, by this transport alone.
+    pub fn adopt(&self, kind: TransportKind, client: chalkboard_client::Client) -> NativeClient {
         let endpoints = match kind {
             TransportKind::WebTransport => Endpoints {
                 web_transport: Some(self.web_transport.clone()),
@@ -76,15 +90,6 @@ impl Doors {
                 ..Endpoints::default()
             },
         };
-        let mut client = chalkboard_client::Client::new(ClientOptions {
-            board,
-            secret,
-            key: [number; 16],
-            name: format!("person {number}"),
-            color: u32::from(number) * 0x01_0203,
-            is_stamping: false,
-        });
-        client.set_view(view);
         native::adopt(client, endpoints, self.trust.clone())
     }
 }
