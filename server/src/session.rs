@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use chalkboard_shared::DecodeError;
 use chalkboard_shared::reason::DisconnectReason;
 use chalkboard_shared::wire::{ClientMessage, Hello, ServerMessage};
-use chalkboard_shared::{DecodeError, Op};
 use chalkboard_simulation::Input;
 
 use crate::boards::{Boards, Membership};
@@ -157,7 +157,6 @@ impl Session {
     /// The session ends for this reason.
     pub(crate) fn receive(&self, frame: Bytes) -> Result<Received, DisconnectReason> {
         let message = ClientMessage::decode(frame).map_err(|_| self.malformed())?;
-        let session = self.membership.session;
         let is_control = match &message {
             // What a session has sent need not be sent again, and costs the room no more than a look.
             ClientMessage::Ops { first, .. } => {
@@ -166,39 +165,21 @@ impl Session {
             ClientMessage::Cursor { .. } => false,
             _ => true,
         };
-        let is_cursor = matches!(message, ClientMessage::Cursor { .. });
+        let is_cursor = message.is_cursor();
         if (is_control && !take(&self.controls)) || (is_cursor && !take(&self.pointings)) {
             return Err(DisconnectReason::Flood);
         }
-        Ok(match message {
-            ClientMessage::Hello(_) => return Err(self.malformed()),
-            ClientMessage::Ping(nonce) => Received::Answer(ServerMessage::Pong(nonce).encode()),
-            ClientMessage::Cursor { .. } => {
+        match message {
+            ClientMessage::Ping(nonce) => Ok(Received::Answer(ServerMessage::Pong(nonce).encode())),
+            message if is_cursor => {
                 self.point(message);
-                Received::Nothing
+                Ok(Received::Nothing)
             }
-            ClientMessage::Ops { first, stamp, ops } => Received::Forward(Input::Ops {
-                session,
-                first,
-                stamp,
-                ops: self.sign(ops),
-            }),
-            ClientMessage::NamesWanted(of) => Received::Forward(Input::NamesWanted { session, of }),
-            ClientMessage::Follow(followed) => {
-                Received::Forward(Input::Follow { session, followed })
-            }
-            ClientMessage::Present(is_presenting) => Received::Forward(Input::Present {
-                session,
-                is_presenting,
-            }),
-            ClientMessage::CursorsWanted(group) => {
-                Received::Forward(Input::CursorsWanted { session, group })
-            }
-            ClientMessage::View(view) => Received::Forward(Input::View { session, view }),
-            ClientMessage::Profile(profile) => {
-                Received::Forward(Input::Profile { session, profile })
-            }
-        })
+            message => self
+                .input(message)
+                .map(Received::Forward)
+                .ok_or_else(|| self.malformed()),
+        }
     }
 
     /// Takes a frame that came as a datagram: a cursor, or nothing.
@@ -270,28 +251,18 @@ impl Session {
         }
     }
 
-    fn sign(&self, ops: Vec<Op>) -> Vec<Op> {
-        let actor = self.membership.actor;
-        ops.into_iter().map(|op| op.signed_by(actor)).collect()
+    /// What a message is to the room.
+    fn input(&self, message: ClientMessage) -> Option<Input> {
+        let Membership { session, actor, .. } = self.membership;
+        Input::of(message, session, actor)
     }
 
     fn point(&self, message: ClientMessage) {
-        let ClientMessage::Cursor {
-            sequence,
-            stamp,
-            cursor,
-        } = message
-        else {
-            return;
-        };
-        let in_time = take(&self.cursors);
-        let input = Input::Cursor {
-            session: self.membership.session,
-            sequence,
-            stamp,
-            cursor,
-        };
-        if !in_time || !self.membership.door.try_send_cursor(input) {
+        let is_brought = take(&self.cursors)
+            && self
+                .input(message)
+                .is_some_and(|input| self.membership.door.try_send_cursor(input));
+        if !is_brought {
             self.counters.cursors_dropped.increment();
         }
     }

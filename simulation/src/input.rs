@@ -3,7 +3,7 @@
 use bevy_ecs::prelude::*;
 use chalkboard_shared::cursor::CursorState;
 use chalkboard_shared::presence::Pace;
-use chalkboard_shared::wire::{Profile, Resume};
+use chalkboard_shared::wire::{ClientMessage, Hello, Profile, Resume};
 use chalkboard_shared::{ActorId, BoardRect, Op, Position, Rights, Secret, SessionId};
 
 /// The caller's clock at the time of a tick; kept in the log for people who look at history.
@@ -125,6 +125,64 @@ pub enum Input {
     },
     /// The log is synced up to here.
     Durable(Position),
+}
+
+impl Join {
+    /// What a hello asks for, of a session that was given these rights.
+    pub fn of(hello: Hello, session: SessionId, actor: ActorId, rights: Rights) -> Self {
+        let Hello {
+            board: _,
+            secret: _,
+            key: _,
+            profile,
+            view,
+            resume,
+        } = hello;
+        Self {
+            session,
+            actor,
+            rights,
+            profile,
+            view,
+            view_secret: None,
+            resume,
+        }
+    }
+}
+
+impl Input {
+    /// What a message of a session is to its room, if it is anything: a hello is answered by a [`Join`], a ping by the
+    /// session itself.
+    pub fn of(message: ClientMessage, session: SessionId, actor: ActorId) -> Option<Self> {
+        Some(match message {
+            ClientMessage::Hello(_) | ClientMessage::Ping(_) => return None,
+            ClientMessage::Ops { first, stamp, ops } => Self::Ops {
+                session,
+                first,
+                stamp,
+                ops: ops.into_iter().map(|op| op.signed_by(actor)).collect(),
+            },
+            ClientMessage::View(view) => Self::View { session, view },
+            ClientMessage::Profile(profile) => Self::Profile { session, profile },
+            ClientMessage::Cursor {
+                sequence,
+                stamp,
+                cursor,
+            } => Self::Cursor {
+                session,
+                sequence,
+                stamp,
+                cursor,
+            },
+            ClientMessage::CursorsWanted(group) => Self::CursorsWanted { session, group },
+            ClientMessage::NamesWanted(of) => Self::NamesWanted { session, of },
+            ClientMessage::Follow(followed) => Self::Follow { session, followed },
+            ClientMessage::Present(is_presenting) => Self::Present {
+                session,
+                is_presenting,
+            },
+        })
+    }
 }
 
 /// Inputs of the coming tick.

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use chalkboard_client::client::{Client, ClientOptions, Event};
-use chalkboard_shared::wire::{ClientMessage, Hello, ServerMessage};
+use chalkboard_shared::wire::{ClientMessage, ServerMessage};
 use chalkboard_shared::{
     ActorId, BoardId, BoardRect, DisconnectReason, EpochStart, Position, Rights, Secret, SessionId,
     Stroke,
@@ -532,58 +532,10 @@ impl Member {
             let session = SessionId(*next_session);
             *next_session += 1;
             self.session = Some(session);
-            let Hello {
-                profile,
-                view,
-                resume,
-                ..
-            } = *hello;
-            let join = Join {
-                session,
-                actor: ActorId(self.key),
-                rights: self.rights,
-                profile,
-                view,
-                view_secret: None,
-                resume,
-            };
+            let join = Join::of(*hello, session, ActorId(self.key), self.rights);
             return Some(Input::Join(Box::new(join)));
         }
-        let session = self.session?;
-        Some(match message {
-            ClientMessage::Ops { first, stamp, ops } => {
-                let actor = ActorId(self.key);
-                Input::Ops {
-                    session,
-                    first,
-                    stamp,
-                    ops: ops.into_iter().map(|op| op.signed_by(actor)).collect(),
-                }
-            }
-            ClientMessage::View(view) => Input::View { session, view },
-            ClientMessage::NamesWanted(of) => Input::NamesWanted { session, of },
-            ClientMessage::Follow(followed) => Input::Follow { session, followed },
-            ClientMessage::Present(is_presenting) => Input::Present {
-                session,
-                is_presenting,
-            },
-            ClientMessage::CursorsWanted(group) => Input::CursorsWanted { session, group },
-            ClientMessage::Profile(profile) => Input::Profile {
-                session,
-                profile: profile.tidied(),
-            },
-            ClientMessage::Cursor {
-                sequence,
-                stamp,
-                cursor,
-            } => Input::Cursor {
-                stamp,
-                session,
-                sequence,
-                cursor,
-            },
-            ClientMessage::Hello(_) | ClientMessage::Ping(_) => return None,
-        })
+        Input::of(message, self.session?, ActorId(self.key))
     }
 
     /// What the server notices of the losses on the way to this client.

@@ -1,8 +1,8 @@
 //! The network of a world, and what both its ends do: clients that receive and send, the server that takes it in.
 
 use chalkboard_client::client::Event;
-use chalkboard_shared::wire::{ClientMessage, Hello, ServerMessage};
-use chalkboard_shared::{ActorId, DisconnectReason, Rights, SessionId};
+use chalkboard_shared::DisconnectReason;
+use chalkboard_shared::wire::{ClientMessage, ServerMessage};
 use chalkboard_simulation::{Input, Join};
 
 use super::World;
@@ -264,7 +264,7 @@ impl World {
             return;
         }
         if let Some(hosted) = self.host.as_mut().and_then(|host| host.room(board)) {
-            hosted.inputs.extend(input_of(session, actor, message));
+            hosted.inputs.extend(Input::of(message, session, actor));
         }
     }
 
@@ -288,7 +288,8 @@ impl World {
                 return;
             }
             let session = hosted.admit(n);
-            hosted.inputs.push(join_of(session, actor, rights, *hello));
+            let join = Join::of(*hello, session, actor, rights);
+            hosted.inputs.push(Input::Join(Box::new(join)));
             self.links[n].session = Some(session);
             return;
         }
@@ -312,57 +313,4 @@ impl World {
         let learns = self.tick + quality.delay_ticks_max + 1 + self.dice.below(10);
         self.server_closes(n, learns);
     }
-}
-
-fn join_of(session: SessionId, actor: ActorId, rights: Rights, hello: Hello) -> Input {
-    let Hello {
-        profile,
-        view,
-        resume,
-        ..
-    } = hello;
-    Input::Join(Box::new(Join {
-        session,
-        actor,
-        rights,
-        profile,
-        view,
-        view_secret: None,
-        resume,
-    }))
-}
-
-/// What the server's session makes of a message.
-fn input_of(session: SessionId, actor: ActorId, message: ClientMessage) -> Option<Input> {
-    Some(match message {
-        ClientMessage::Ops { first, stamp, ops } => Input::Ops {
-            session,
-            first,
-            stamp,
-            ops: ops.into_iter().map(|op| op.signed_by(actor)).collect(),
-        },
-        ClientMessage::View(view) => Input::View { session, view },
-        ClientMessage::NamesWanted(of) => Input::NamesWanted { session, of },
-        ClientMessage::Follow(followed) => Input::Follow { session, followed },
-        ClientMessage::Present(is_presenting) => Input::Present {
-            session,
-            is_presenting,
-        },
-        ClientMessage::CursorsWanted(group) => Input::CursorsWanted { session, group },
-        ClientMessage::Profile(profile) => Input::Profile {
-            session,
-            profile: profile.tidied(),
-        },
-        ClientMessage::Cursor {
-            sequence,
-            stamp,
-            cursor,
-        } => Input::Cursor {
-            stamp,
-            session,
-            sequence,
-            cursor,
-        },
-        ClientMessage::Hello(_) | ClientMessage::Ping(_) => return None,
-    })
 }
