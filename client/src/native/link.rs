@@ -275,16 +275,16 @@ impl LinkSender {
 }
 
 impl LinkReceiver {
-    /// Takes what is next on the stream (a WebSocket: the next message) and drops it unread, and answers how many bytes
-    /// that were. Datagrams are not even taken: newer ones take the place of older ones. For clients that only load a
-    /// server.
+    /// The next bytes of the stream as they come, each frame behind its length ([`chalkboard_shared::wire::frame`]) and
+    /// cut anywhere; of a WebSocket the next message, which is a frame. Datagrams are not even taken: newer ones take the
+    /// place of older ones. A call that is dropped loses nothing. For clients that only load a server.
     ///
     /// # Errors
     /// The link is no more.
-    pub async fn drain(&mut self) -> Result<usize, LinkError> {
+    pub async fn recv_raw(&mut self) -> Result<Bytes, LinkError> {
         match &mut self.0 {
-            Receiving::WebTransport(receiver) => receiver.drain().await,
-            Receiving::WebSocket(receiver) => receiver.recv().await.map(|frame| frame.len()),
+            Receiving::WebTransport(receiver) => receiver.recv_raw().await,
+            Receiving::WebSocket(receiver) => receiver.recv().await,
         }
     }
 

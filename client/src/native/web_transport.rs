@@ -265,10 +265,14 @@ impl Sender {
 }
 
 impl Receiver {
-    /// Takes what is next on the stream and drops it; datagrams stay where they are.
-    pub(super) async fn drain(&mut self) -> Result<usize, LinkError> {
+    /// The next bytes of the stream; datagrams stay where they are.
+    pub(super) async fn recv_raw(&mut self) -> Result<Bytes, LinkError> {
+        let rest = self.decoder.take_rest();
+        if !rest.is_empty() {
+            return Ok(rest);
+        }
         match self.stream.read_chunk(READ_BYTES_MAX, true).await {
-            Ok(Some(chunk)) => Ok(chunk.bytes.len()),
+            Ok(Some(chunk)) => Ok(chunk.bytes),
             Ok(None) => Err(LinkError::Broken("the stream ended".to_owned())),
             Err(ReadError::SessionError(error)) => Err(session_error(&error)),
             Err(error) => Err(LinkError::broken(error)),

@@ -47,3 +47,37 @@ pub struct Pace {
     /// How much of presence is told.
     pub presence: PresenceStage,
 }
+
+/// Cursor positions are at least this far apart, however often a room ticks: as often as a screen shows them.
+const CURSOR_INTERVAL_US_MIN: u32 = 16_000;
+
+impl Pace {
+    /// How far apart a sender's cursor positions are worth sending, in microseconds, at least 16,000: as far apart as
+    /// others are told them, because of several only the newest is.
+    pub const fn cursor_interval_us(self) -> u32 {
+        match self.presence {
+            PresenceStage::Full if self.tick_us > CURSOR_INTERVAL_US_MIN => self.tick_us,
+            PresenceStage::Full => CURSOR_INTERVAL_US_MIN,
+            PresenceStage::Slow => 250_000,
+            PresenceStage::Sparse => 1_000_000,
+            PresenceStage::Crowd => 500_000,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cursors_are_sent_as_often_as_they_are_told() {
+        let interval = |tick_us, presence| Pace { tick_us, presence }.cursor_interval_us();
+        assert_eq!(interval(12_500, PresenceStage::Full), 16_000);
+        assert_eq!(interval(66_667, PresenceStage::Full), 66_667);
+        for tick_us in [12_500, 100_000] {
+            assert_eq!(interval(tick_us, PresenceStage::Slow), 250_000);
+            assert_eq!(interval(tick_us, PresenceStage::Sparse), 1_000_000);
+            assert_eq!(interval(tick_us, PresenceStage::Crowd), 500_000);
+        }
+    }
+}

@@ -62,6 +62,11 @@ impl FrameDecoder {
         self.buffer.advance(HEAD_BYTES);
         Ok(Some(self.buffer.split_to(len).freeze()))
     }
+
+    /// What was fed and was not taken as a frame, for whoever goes on without frames being cut.
+    pub fn take_rest(&mut self) -> Bytes {
+        self.buffer.split().freeze()
+    }
 }
 
 /// Bytes that a frame of at most 16,383 bytes takes in a datagram.
@@ -127,6 +132,15 @@ mod tests {
                 }
             }
             prop_assert_eq!(got, frames);
+        }
+
+        #[test]
+        fn the_rest_is_what_follows_the_frames_that_were_taken(taken in proptest::collection::vec(any::<u8>(), 1..50), rest: Vec<u8>) {
+            let mut decoder = FrameDecoder::new(50);
+            decoder.feed(&[&head(&taken)[..], &taken, &rest].concat());
+            prop_assert_eq!(decoder.next_frame(), Ok(Some(taken.into())));
+            prop_assert_eq!(decoder.take_rest(), rest);
+            prop_assert_eq!(decoder.take_rest(), Bytes::new());
         }
     }
 

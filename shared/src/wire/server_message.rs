@@ -284,6 +284,14 @@ impl ServerMessage {
         frame.first() == Some(&LIVE_INK)
     }
 
+    /// A frame is the room's pace, which is told in [`Self::PACE_BYTES_MAX`] bytes.
+    pub fn is_pace(frame: &[u8]) -> bool {
+        frame.first() == Some(&PACE)
+    }
+
+    /// Bytes of a frame that tells the pace, at the most: a kind, a number of 32 bits, a stage and what bitcode adds.
+    pub const PACE_BYTES_MAX: usize = 16;
+
     /// The frame of a chunk, by strokes that are not moved for it ([`chunk::encode`]).
     pub fn encode_chunk<'a>(strokes: impl IntoIterator<Item = &'a Stroke>) -> Bytes {
         let mut w = Writer::new();

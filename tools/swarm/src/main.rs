@@ -28,6 +28,7 @@ mod scenario;
 mod schedule;
 mod spec;
 mod swarm;
+mod thin;
 mod walkers;
 
 use std::process::ExitCode;

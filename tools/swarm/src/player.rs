@@ -1,7 +1,7 @@
-//! One client of the load, from its connection on: it receives in a task of its own, and sends when it is told to.
+//! One client of the load, from its connection on: it sends when it is told to, at the pace that the room tells.
 //!
-//! An observer is the real client library, which decodes and keeps everything. A thin client says what the library
-//! would say, but drops what comes unread; QUIC acknowledges it all the same.
+//! An observer is the real client library, which decodes and keeps everything, in a task of its own. A thin client says
+//! what the library would say, but drops what comes all but unread ([`crate::thin`]); QUIC acknowledges it all the same.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -12,6 +12,7 @@ use bytes::Bytes;
 use chalkboard_client::client::{Client, ClientOptions, Event};
 use chalkboard_client::native::{Link, LinkMeter, LinkReceiver, LinkSender, SharedSocket};
 use chalkboard_shared::cursor::{CursorState, CursorTool};
+use chalkboard_shared::presence::Pace;
 use chalkboard_shared::wire::{ClientMessage, Hello, Profile, ServerMessage};
 use chalkboard_shared::workload::{Curve, STYLE};
 use chalkboard_shared::{BoardRect, StrokeId};
@@ -24,6 +25,7 @@ use crate::clock::{Clock, stamp};
 use crate::counts::Counts;
 use crate::pen::{Batch, Pen, Writer};
 use crate::spec::Part;
+use crate::thin::{CursorRhythm, ThinLink};
 use crate::walkers::Walkers;
 
 /// How long a client may take from its handshake to its welcome, and to everything that it is to see.
@@ -44,6 +46,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) counts: RefCell<Counts>,
     pub(crate) dead: Cell<u64>,
+    /// What its thin clients receive.
+    pub(crate) thin: RefCell<Vec<ThinLink>>,
 }
 
 /// Which client it is.
@@ -63,6 +67,9 @@ pub(crate) struct Player {
     pub(crate) meter: LinkMeter,
     curve: Curve,
     sequence: u32,
+    /// As the room has told it.
+    pace: Rc<Cell<Pace>>,
+    cursors: CursorRhythm,
     way: Way,
 }
 
@@ -102,34 +109,52 @@ impl Player {
         let meter = link.meter().context("WebTransport has a meter")?;
         let curve = Curve::of(role.client);
         let pen = Pen::new(curve, role.part.samples);
-        let way = if role.is_observer {
+        let (way, pace) = if role.is_observer {
             let client = timeout(LOADED_WAIT, open_observer(role, link, shared.clock)).await??;
+            let pace = client.client.pace().context("whoever is in was told")?;
+            let pace = Rc::new(Cell::new(pace));
             let (actions, inbox) = mpsc::channel(WAITING_MAX);
-            tokio::task::spawn_local(observe(client, role.part.cursor_hz, inbox, shared.clone()));
-            Way::Observer(actions, pen)
+            let ended = observe(
+                client,
+                role.part.cursor_hz,
+                inbox,
+                pace.clone(),
+                shared.clone(),
+            );
+            tokio::task::spawn_local(ended);
+            (Way::Observer(actions, pen), pace)
         } else {
-            let (sender, receiver) = timeout(WELCOME_WAIT, open_thin(role, link)).await??;
-            tokio::task::spawn_local(drain(receiver, shared.clone()));
-            if role.part.ink_hz > 0.0 {
+            let (sender, receiver, pace) = timeout(WELCOME_WAIT, open_thin(role, link)).await??;
+            let pace = Rc::new(Cell::new(pace));
+            let link = ThinLink::new(receiver, pace.clone());
+            shared.thin.borrow_mut().push(link);
+            let way = if role.part.ink_hz > 0.0 {
                 let (frames, queue) = mpsc::channel(WAITING_MAX);
                 tokio::task::spawn_local(write(sender, queue));
                 Way::Queued(frames, Box::new(Writer::new(pen)))
             } else {
                 Way::Direct(sender)
-            }
+            };
+            (way, pace)
         };
         Ok(Self {
             role,
             meter,
             curve,
             sequence: 0,
+            pace,
+            cursors: CursorRhythm::default(),
             way,
         })
     }
 
     /// Moves the cursor to where it is at this moment of the schedule. That moment, to the millisecond as ordinary
-    /// clients tell it, is also its stamp: what the load itself is late counts as latency.
-    pub(crate) fn point(&mut self, due_ns: i64) {
+    /// clients tell it, is also its stamp: what the load itself is late counts as latency. `false` where that is not
+    /// worth sending at the room's pace.
+    pub(crate) fn point(&mut self, due_ns: i64) -> bool {
+        if !self.cursors.takes(due_ns, self.pace.get()) {
+            return false;
+        }
         let due_ms = due_ns / NS_PER_MS;
         let t = due_ms as f64 / 1000.0;
         let cursor = CursorState {
@@ -161,6 +186,7 @@ impl Player {
                 let _ = actions.try_send(Action::Cursor(cursor, due_ms as f64));
             }
         }
+        true
     }
 
     /// Draws the batches of these moments, in seconds. False if they could not be sent.
@@ -210,7 +236,7 @@ pub(crate) fn library_client(client: u32, board: BoardLink, view: BoardRect) -> 
     Ok(library)
 }
 
-async fn open_thin(role: Role, mut link: Link) -> Result<(LinkSender, LinkReceiver)> {
+async fn open_thin(role: Role, mut link: Link) -> Result<(LinkSender, LinkReceiver, Pace)> {
     let hello = ClientMessage::Hello(Box::new(Hello {
         board: role.board.board,
         secret: role.board.secret,
@@ -226,16 +252,14 @@ async fn open_thin(role: Role, mut link: Link) -> Result<(LinkSender, LinkReceiv
     loop {
         let frame = link.recv().await?;
         match ServerMessage::decode(frame)? {
-            ServerMessage::Welcome(_) => return Ok(link.split()),
+            ServerMessage::Welcome(welcome) => {
+                let (sender, receiver) = link.split();
+                return Ok((sender, receiver, welcome.pace));
+            }
             ServerMessage::Bye(reason) => bail!("turned away: {reason}"),
             _ => {}
         }
     }
-}
-
-async fn drain(mut receiver: LinkReceiver, shared: Rc<Shared>) {
-    while receiver.drain().await.is_ok() {}
-    shared.dead.set(shared.dead.get() + 1);
 }
 
 async fn write(mut sender: LinkSender, mut queue: mpsc::Receiver<Outgoing>) {
@@ -329,9 +353,10 @@ async fn observe(
     mut observer: Observer,
     cursor_hz: f64,
     mut actions: mpsc::Receiver<Action>,
+    pace: Rc<Cell<Pace>>,
     shared: Rc<Shared>,
 ) {
-    let ended = watch(&mut observer, cursor_hz, &mut actions, &shared).await;
+    let ended = watch(&mut observer, cursor_hz, &mut actions, &pace, &shared).await;
     if ended.is_err() {
         shared.dead.set(shared.dead.get() + 1);
     }
@@ -341,6 +366,7 @@ async fn watch(
     observer: &mut Observer,
     cursor_hz: f64,
     actions: &mut mpsc::Receiver<Action>,
+    pace: &Cell<Pace>,
     shared: &Shared,
 ) -> Result<()> {
     let mut stroke = None;
@@ -381,6 +407,9 @@ async fn watch(
                 walkers.may_look_again();
                 observer.client.tick(shared.clock.now_ms());
                 observer.check()?;
+                if let Some(told) = observer.client.pace() {
+                    pace.set(told);
+                }
                 shared.counts.borrow_mut().paced(observer.client.pace());
             }
         }

@@ -24,6 +24,7 @@ use crate::counts::{Counts, Report, ThreadReport, Window};
 use crate::player::{Player, Role, Shared};
 use crate::schedule::{Due, Schedule, phase};
 use crate::spec::{Spec, View};
+use crate::thin;
 
 /// Clients of a thread that connect at the same time: a server lets some hundred handshakes run at once.
 const CONNECTS_AT_ONCE: usize = 12;
@@ -269,7 +270,9 @@ impl Clients {
             clock: self.clock,
             counts: RefCell::new(Counts::new(self.number)),
             dead: Cell::new(0),
+            thin: RefCell::new(Vec::new()),
         });
+        tokio::task::spawn_local(thin::drain(shared.clone()));
         let players = Rc::new(RefCell::new(Vec::new()));
         let mut base = Base::now(self.clock, &players.borrow());
         while let Some(command) = inbox.recv().await {
@@ -449,8 +452,8 @@ fn act(player: &mut Player, due: Due, is_cursor: bool, hz: f64, now_ns: i64, sha
     let at_s = |k: u32| due.at_ns as f64 / 1e9 + f64::from(k) / hz;
     let sent = if is_cursor {
         // Of several that are due only the newest place is worth telling.
-        player.point(due.at_ns + (f64::from(due.count - 1) / hz * 1e9) as i64);
-        1
+        let newest_ns = due.at_ns + (f64::from(due.count - 1) / hz * 1e9) as i64;
+        u32::from(player.point(newest_ns))
     } else if player.draw((0..due.count).map(at_s), now_ns) {
         due.count
     } else {
