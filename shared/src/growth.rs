@@ -4,7 +4,7 @@
 //! the points as differences to where the pen was going. The op itself, which stands for itself, is in the log.
 
 use crate::codec::DecodeError;
-use crate::codec::bits::{Adaptive, BitReader, BitWriter, unzigzag, zigzag};
+use crate::codec::bits::{BitReader, BitWriter, Steady, unzigzag, zigzag};
 use crate::id::{OpId, Position};
 use crate::ink::{InkPoint, SHIFT_MAX};
 use crate::limits::POINTS_PER_OP_MAX;
@@ -225,7 +225,7 @@ impl Growth {
 #[derive(Debug)]
 pub(crate) struct GrowthCoder {
     names: NameCoder,
-    channels: [Adaptive; 3],
+    channels: [Steady; 3],
     shift: u8,
     count: usize,
     /// The last growth followed on the same stroke; and whether the one after such a one, and after another, last did.
@@ -248,8 +248,8 @@ pub(crate) enum Form {
 /// strokes began, so that the next stroke is most often a little further on.
 #[derive(Debug)]
 struct NameCoder {
-    distance: Adaptive,
-    ahead: Adaptive,
+    distance: Steady,
+    ahead: Steady,
     last: Option<(Position, u8)>,
 }
 
@@ -326,14 +326,14 @@ impl GrowthCoder {
     pub(crate) const fn new() -> Self {
         Self {
             names: NameCoder {
-                distance: Adaptive::starting_at(512),
-                ahead: Adaptive::starting_at(64),
+                distance: Steady::starting_at(512),
+                ahead: Steady::starting_at(8),
                 last: None,
             },
             channels: [
-                Adaptive::starting_at(12),
-                Adaptive::starting_at(12),
-                Adaptive::starting_at(3),
+                Steady::starting_at(6),
+                Steady::starting_at(6),
+                Steady::starting_at(1),
             ],
             shift: 4,
             count: 3,

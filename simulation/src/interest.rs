@@ -224,10 +224,14 @@ struct Frames<'a> {
     done: Vec<Bytes>,
 }
 
+/// Ticks from this length on leave more of the stamps out.
+const LONG_TICK_US: u32 = 50_000;
+
 /// Low bits of stamps that nobody needs: they measure how long something took, which is some ticks at least, and are
-/// told to a 32nd of one.
+/// told to a 32nd of one; to an 8th where thousands are told and everything takes long.
 const fn stamp_shift(pace: Pace) -> u32 {
-    let part = pace.tick_us / STAMP_US / 32;
+    let parts = if pace.tick_us < LONG_TICK_US { 32 } else { 8 };
+    let part = pace.tick_us / STAMP_US / parts;
     if part == 0 { 0 } else { part.ilog2() }
 }
 

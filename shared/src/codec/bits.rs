@@ -192,17 +192,22 @@ impl<'a> BitReader<'a> {
     }
 }
 
-/// Chooses the Rice parameter from the values seen so far, alike on both sides.
+/// Chooses the Rice parameter from the values seen so far, alike on both sides; the last `WINDOW` count, about.
+///
+/// `WINDOW` is 128 at the most, so that sums stay in range.
 #[derive(Debug, Clone, Copy)]
-pub struct Adaptive {
+pub struct AdaptiveOver<const WINDOW: u32> {
     sum: u32,
     count: u32,
 }
 
-impl Adaptive {
-    /// Values count for about this many.
-    const WINDOW: u32 = 16;
+/// For values that change along the way.
+pub type Adaptive = AdaptiveOver<16>;
 
+/// For values of many pens, which keep their size.
+pub(crate) type Steady = AdaptiveOver<64>;
+
+impl<const WINDOW: u32> AdaptiveOver<WINDOW> {
     /// Starts as if one value of this size had been seen.
     pub const fn starting_at(expected: u32) -> Self {
         Self {
@@ -227,7 +232,7 @@ impl Adaptive {
     pub fn learn(&mut self, v: u32) {
         self.sum += v.min(1 << 24);
         self.count += 1;
-        if self.count >= Self::WINDOW {
+        if self.count >= WINDOW {
             self.sum /= 2;
             self.count /= 2;
         }

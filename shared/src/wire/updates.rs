@@ -7,13 +7,14 @@
 //! growth and 0111 for the end of a stroke. An op's position is that of the op before, 1, and a gap, Rice(0). A growth
 //! that is not as usual has 1 bit that is set if it follows on the same stroke with the next counter. One that is, or
 //! follows, has a stamp if the op before has; for others 1 bit says so, where there are stamps. A stamp is the difference to
-//! the one before, adaptive Rice, of growths that follow the difference to that. A usual growth has no gap and what
+//! the last of an op that does not follow, adaptive Rice; of growths that follow it is as much later than the one before as
+//! the last of those was, and the difference to that. A usual growth has no gap and what
 //! [`crate::growth`] expects of it, which says how a growth goes on; ops and strokes take the next body.
 
 use bytes::Bytes;
 
 use super::server_message::UPDATES;
-use crate::codec::bits::{Adaptive, BitReader, BitWriter, unzigzag, zigzag};
+use crate::codec::bits::{BitReader, BitWriter, Steady, unzigzag, zigzag};
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::growth::{self, End, Form, Growth, GrowthCoder};
 use crate::id::{Position, Tick};
@@ -26,10 +27,10 @@ const SHIFT_AT: u32 = 4;
 /// Low bits of stamps that may be left out.
 const STAMP_SHIFT_MAX: u32 = 15;
 const GAP_K: u32 = 0;
-/// Stamps of a tick lie some milliseconds apart.
-const STAMP_EXPECTED: u32 = 1024;
-/// Those of one stroke are as far apart as its batches.
-const STRIDE_EXPECTED: u32 = 64;
+/// Stamps of a tick lie some parts of it apart, as finely as they are told.
+const STAMP_EXPECTED: u32 = 8;
+/// Those of one stroke are as far apart as its batches, and pens batch alike.
+const STRIDE_EXPECTED: u32 = 1;
 
 /// A change of what a session covers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -202,12 +203,14 @@ struct Coder {
     stamp_shift: Option<u32>,
     /// The last stamp, without those bits.
     stamp: u32,
+    /// The last of those that do not follow on the same stroke.
+    first_stamp: u32,
     /// The last op had one.
     is_stamped: bool,
-    stamps: Adaptive,
+    stamps: Steady,
     /// By how much the last stamp of a growth that follows was later.
     stride: u32,
-    strides: Adaptive,
+    strides: Steady,
     growths: GrowthCoder,
 }
 
@@ -217,10 +220,11 @@ impl Coder {
             next: first,
             stamp_shift,
             stamp,
+            first_stamp: stamp,
             is_stamped: stamp_shift.is_some(),
-            stamps: Adaptive::starting_at(STAMP_EXPECTED),
+            stamps: Steady::starting_at(STAMP_EXPECTED),
             stride: 0,
-            strides: Adaptive::starting_at(STRIDE_EXPECTED),
+            strides: Steady::starting_at(STRIDE_EXPECTED),
             growths: GrowthCoder::new(),
         }
     }
@@ -303,15 +307,11 @@ impl Coder {
         }
         if let Some(stamp) = stamp {
             let stamp = stamp >> shift;
-            let later = stamp.wrapping_sub(self.stamp);
-            self.stamp = stamp;
             let (expected, adaptive) = self.expectation(is_next);
-            let code = zigzag(later.wrapping_sub(expected) as i32);
+            let code = zigzag(stamp.wrapping_sub(expected) as i32);
             bits.rice(code, adaptive.k());
             adaptive.learn(code);
-            if is_next {
-                self.stride = later;
-            }
+            self.stamped(stamp, is_next);
         }
     }
 
@@ -333,22 +333,28 @@ impl Coder {
         let (expected, adaptive) = self.expectation(is_next);
         let code = bits.rice(adaptive.k())?;
         adaptive.learn(code);
-        let later = expected.wrapping_add(unzigzag(code) as u32);
-        if is_next {
-            self.stride = later;
-        }
-        self.stamp = self.stamp.wrapping_add(later);
+        let stamp = expected.wrapping_add(unzigzag(code) as u32);
+        self.stamped(stamp, is_next);
         // The middle of what it may have been.
-        Ok(Some((self.stamp << shift) | ((1 << shift) >> 1)))
+        Ok(Some((stamp << shift) | ((1 << shift) >> 1)))
     }
 
-    /// By how much the next stamp should be later, and how wrong that is.
-    fn expectation(&mut self, is_next: bool) -> (u32, &mut Adaptive) {
+    /// What the next stamp should be, and how wrong that is.
+    const fn expectation(&mut self, is_next: bool) -> (u32, &mut Steady) {
         if is_next {
-            (self.stride, &mut self.strides)
+            (self.stamp.wrapping_add(self.stride), &mut self.strides)
         } else {
-            (0, &mut self.stamps)
+            (self.first_stamp, &mut self.stamps)
         }
+    }
+
+    fn stamped(&mut self, stamp: u32, is_next: bool) {
+        if is_next {
+            self.stride = stamp.wrapping_sub(self.stamp);
+        } else {
+            self.first_stamp = stamp;
+        }
+        self.stamp = stamp;
     }
 }
 
