@@ -372,6 +372,7 @@ impl Client {
         self.pace = Some(welcome.pace);
         self.cursors.connected(welcome.session, welcome.pace);
         self.cursor.connected();
+        self.cursor.set_pace(welcome.pace);
         self.notify(Event::Opened {
             rights: welcome.rights,
             view_secret: welcome.view_secret,
@@ -499,6 +500,7 @@ impl Client {
             ServerMessage::Pace(pace) => {
                 self.pace = Some(pace);
                 self.cursors.set_pace(pace);
+                self.cursor.set_pace(pace);
             }
             ServerMessage::CursorDelta(delta) => self.cursors.delta(self.now_ms, delta)?,
             ServerMessage::Presenters { group, sessions } => {

@@ -224,7 +224,7 @@ fn welcome_newcomers(
             rights: person.rights,
             epoch: config.epoch,
             tick: clock.tick,
-            pace: clock.pace,
+            pace: clock.told,
             position: ledger.position,
             durable: ledger.durable,
             answered: ledger.answered(person.actor),

@@ -12,6 +12,7 @@ mod cell;
 mod following;
 mod group;
 mod level;
+mod pace;
 mod presenting;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,15 +22,16 @@ use bevy_ecs::prelude::*;
 use bevy_ecs::schedule::IntoScheduleConfigs;
 use chalkboard_shared::cursor::CursorState;
 use chalkboard_shared::presence::PresenceCell;
-use chalkboard_shared::wire::ServerMessage;
 use chalkboard_shared::{BoardRect, SessionId};
 
 use crate::output::Output;
 use crate::people::{Cursor, People, User, Viewport};
 use crate::room::{Clock, RoomSystems, RoomTick};
 use budget::{Budgets, Outlook, outlook};
+use cell::Cell;
 use following::Following;
 use level::Level;
+use pace::ToldPace;
 use presenting::Presenting;
 
 /// Questions of one session that are answered in a second, after groups or names: a client that loses many packets asks
@@ -99,15 +101,14 @@ pub(crate) struct Presence {
     moved: BTreeSet<SessionId>,
     following: Following,
     presenting: Presenting,
-    is_pace_new: bool,
+    pace: ToldPace,
     budgets: Budgets,
 }
 
 impl Presence {
     /// Something remains to be told though nobody moves.
     pub(crate) fn has_work(&self) -> bool {
-        self.is_pace_new
-            || self.following.has_work()
+        self.following.has_work()
             || self.presenting.has_work()
             || self.levels.values().any(Level::has_work)
     }
@@ -147,9 +148,10 @@ impl Presence {
         self.following.note_view(session);
     }
 
-    /// The caller has chosen another pace: everybody is to be told.
-    pub(crate) fn announce_pace(&mut self) {
-        self.is_pace_new = true;
+    /// Cursors are told, and all of them as crowds.
+    fn is_crowded(&self) -> bool {
+        let mut cells = self.levels.values().flat_map(Level::told).peekable();
+        cells.peek().is_some() && cells.all(Cell::is_crowd)
     }
 
     /// Sessions get so many bytes of presence a second where there are many of them.
@@ -219,29 +221,14 @@ impl Plugin for PresencePlugin {
         app.add_systems(
             RoomTick,
             (
-                announce_pace,
                 follow_attention,
                 move_cursors,
                 tell_cursors,
                 tell_exactly,
+                tell_pace,
             )
                 .chain()
                 .in_set(RoomSystems::Encode),
-        );
-    }
-}
-
-fn announce_pace(
-    mut presence: ResMut<Presence>,
-    clock: Res<Clock>,
-    people: Res<People>,
-    mut output: ResMut<Output>,
-) {
-    if core::mem::take(&mut presence.is_pace_new) {
-        let everybody: Vec<_> = people.sessions.keys().copied().collect();
-        output.reliable(
-            std::sync::Arc::<[_]>::from(everybody),
-            ServerMessage::Pace(clock.pace).encode(),
         );
     }
 }
@@ -407,4 +394,23 @@ fn tell_exactly(
         numbers,
         &mut output,
     );
+}
+
+/// Everybody goes by what they are told in this tick from now on.
+fn tell_pace(
+    mut clock: ResMut<Clock>,
+    people: Res<People>,
+    mut presence: ResMut<Presence>,
+    mut output: ResMut<Output>,
+) {
+    let is_crowded = presence.is_crowded();
+    let Presence {
+        following,
+        presenting,
+        pace,
+        ..
+    } = presence.as_mut();
+    let exact = following.exact().chain(presenting.sessions()).copied();
+    let people = &people.sessions;
+    pace.tell(&mut clock, is_crowded, exact, people, &mut output);
 }

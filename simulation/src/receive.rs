@@ -95,11 +95,7 @@ fn receive_inputs(world: &mut World) {
             } => receive_presentation(world, session, is_presenting),
             Input::NamesWanted { session, of } => receive_question(world, session, &of),
             Input::Pace(pace) => {
-                let mut clock = world.resource_mut::<Clock>();
-                if clock.pace != pace {
-                    clock.pace = pace;
-                    world.resource_mut::<Presence>().announce_pace();
-                }
+                world.resource_mut::<Clock>().pace = pace;
             }
             Input::Written { session, bytes } => {
                 if let Some(mut viewport) = component_mut::<Viewport>(world, session) {

@@ -58,7 +58,10 @@ pub(crate) struct RoomTick;
 pub(crate) struct Clock {
     pub(crate) tick: Tick,
     pub(crate) now: Now,
+    /// As the caller has chosen it.
     pub(crate) pace: Pace,
+    /// As sessions are told it, but for those who are told exactly.
+    pub(crate) told: Pace,
 }
 
 struct SchedulePlugin;
@@ -102,13 +105,15 @@ impl core::fmt::Debug for Room {
 impl Room {
     /// A room with an empty board.
     pub fn new(config: RoomConfig) -> Self {
+        let pace = Pace {
+            tick_us: config.tick_us,
+            presence: PresenceStage::Full,
+        };
         let clock = Clock {
             tick: Tick(0),
             now: Now::default(),
-            pace: Pace {
-                tick_us: config.tick_us,
-                presence: PresenceStage::Full,
-            },
+            pace,
+            told: pace,
         };
         let mut app = App::empty();
         app.insert_resource(config)

@@ -7,10 +7,15 @@ use std::collections::HashSet;
 use chalkboard_shared::cursor::CursorState;
 use chalkboard_shared::interest::Coverage;
 use chalkboard_shared::limits::NAMES_WANTED_MAX;
+use chalkboard_shared::presence::Pace;
 use chalkboard_shared::{BoardRect, SessionId};
 
-/// Cursor positions are at least this far apart: as often as a room ticks.
-const CURSOR_EVERY_MS: f64 = 16.0;
+/// Cursor positions are at least this far apart, and where no room has told its pace.
+const CURSOR_EVERY_MS_MIN: f64 = 16.0;
+
+/// A position that comes so much before the room's pace has it is sent nevertheless: screens and rooms keep time each by
+/// themselves, and waiting for the next frame would leave a tick without one.
+const CURSOR_EARLY_MS: f64 = 2.0;
 
 /// A cursor that has rested for so long is sent once more, because its last datagram may be lost.
 const CURSOR_REPEAT_MS: f64 = 200.0;
@@ -37,6 +42,7 @@ pub(super) struct CursorPace {
     sent_ms: f64,
     changed: bool,
     repeat: bool,
+    every_ms: f64,
 }
 
 /// A cursor to be sent.
@@ -56,7 +62,14 @@ impl CursorPace {
             sent_ms: f64::NEG_INFINITY,
             changed: false,
             repeat: false,
+            every_ms: CURSOR_EVERY_MS_MIN,
         }
+    }
+
+    /// The room tells cursors as often as this from now on; what waits already is sent by that as well.
+    pub(super) fn set_pace(&mut self, pace: Pace) {
+        let interval_ms = f64::from(pace.cursor_interval_us()) / 1000.0;
+        self.every_ms = (interval_ms - CURSOR_EARLY_MS).max(CURSOR_EVERY_MS_MIN);
     }
 
     /// A new session knows nothing of the cursor.
@@ -75,9 +88,9 @@ impl CursorPace {
     /// When it is due; infinity for never.
     pub(super) const fn next_ms(&self) -> f64 {
         if self.changed {
-            self.sent_ms + CURSOR_EVERY_MS
+            self.sent_ms + self.every_ms
         } else if self.repeat {
-            self.sent_ms + CURSOR_REPEAT_MS
+            self.sent_ms + self.every_ms.max(CURSOR_REPEAT_MS)
         } else {
             f64::INFINITY
         }

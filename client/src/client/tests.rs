@@ -2,6 +2,7 @@
 
 use chalkboard_shared::cursor::{CursorState, CursorTool};
 use chalkboard_shared::limits::POINTS_PER_STROKE_MAX;
+use chalkboard_shared::presence::PresenceStage;
 use chalkboard_shared::stroke::Nib;
 use chalkboard_shared::wire::ServerMessage;
 use chalkboard_shared::{InkPoint, Op, OpEntry, OpId, Stroke, StrokeStyle};
@@ -609,6 +610,67 @@ fn cursors_views_and_pings_keep_their_pace() {
     assert!(world.room.cursors.is_sorted());
     assert_eq!(world.room.pings, 2);
     assert!(world.clients[0].round_trip_ms().is_some());
+}
+
+/// Cursors that a client sends of one that moves each millisecond for so long.
+fn cursors_sent(world: &mut World, now: &mut f64, ms: u32) -> usize {
+    let before = world.room.cursors.len();
+    for _ in 0..ms {
+        *now += 1.0;
+        let cursor = CursorState {
+            at: BoardPoint::new(*now as i32, 0),
+            tool: CursorTool::Pen,
+            pressed: false,
+        };
+        world.clients[0].set_cursor(*now, cursor);
+        world.clients[0].tick(*now);
+        world.upload(0);
+    }
+    world.room.cursors.len() - before
+}
+
+#[test]
+fn cursors_are_sent_as_often_as_the_room_tells_them() {
+    let mut world = World::new(1);
+    let mut now = world.now_ms;
+    let told = |world: &mut World, now: f64, tick_us, presence| {
+        let frame = ServerMessage::Pace(Pace { tick_us, presence }).encode();
+        world.clients[0].receive(now, frame).expect("a pace");
+    };
+    for (tick_us, presence, most) in [
+        (12_500, PresenceStage::Full, 63),
+        (50_000, PresenceStage::Full, 21),
+        (100_000, PresenceStage::Full, 11),
+        (100_000, PresenceStage::Slow, 5),
+        (100_000, PresenceStage::Crowd, 3),
+        (100_000, PresenceStage::Sparse, 2),
+    ] {
+        told(&mut world, now, tick_us, presence);
+        let sent = cursors_sent(&mut world, &mut now, 1000);
+        assert!((most - 1..=most).contains(&sent), "{presence:?}: {sent}");
+    }
+    // A faster pace holds at once, also for what waits.
+    told(&mut world, now, 16_667, PresenceStage::Sparse);
+    while cursors_sent(&mut world, &mut now, 1) == 0 {}
+    assert_eq!(cursors_sent(&mut world, &mut now, 100), 0);
+    told(&mut world, now, 16_667, PresenceStage::Full);
+    assert_eq!(cursors_sent(&mut world, &mut now, 10), 1);
+    // The last place is sent in the end, and once more, at this pace as well.
+    told(&mut world, now, 16_667, PresenceStage::Sparse);
+    let before = world.room.cursors.len();
+    let mut times = Vec::new();
+    for _ in 0..100 {
+        now += 50.0;
+        world.clients[0].tick(now);
+        let count = world.room.cursors.len();
+        world.upload(0);
+        if world.room.cursors.len() > count {
+            times.push(now);
+        }
+        world.download(0, usize::MAX);
+    }
+    assert_eq!(world.room.cursors.len() - before, 2);
+    assert!(times[1] - times[0] >= 998.0, "{times:?}");
 }
 
 #[test]

@@ -78,6 +78,11 @@ impl Cell {
         self.members.len()
     }
 
+    /// They are told as a crowd.
+    pub(super) const fn is_crowd(&self) -> bool {
+        self.crowd.is_some()
+    }
+
     pub(super) fn is_unused(&self) -> bool {
         !self.is_received() && self.members.is_empty()
     }

@@ -187,6 +187,11 @@ impl Following {
         self.is_choice_stale |= !self.followed.is_empty();
     }
 
+    /// Those who are told exactly to their followers, in a group of their own.
+    pub(super) fn exact(&self) -> impl Iterator<Item = &SessionId> {
+        self.exact.iter()
+    }
+
     /// A session's cursor is elsewhere.
     pub(super) fn put(&mut self, session: SessionId, pointer: Pointer) {
         if let Some(entry) = self.followed.get_mut(&session)

@@ -50,6 +50,12 @@ impl Level {
         self.cells.get(&cell).map_or(0, Cell::count)
     }
 
+    /// The cells that somebody is told cursors of.
+    pub(super) fn told(&self) -> impl Iterator<Item = &Cell> {
+        let cells = self.cells.values();
+        cells.filter(|cell| cell.is_received() && cell.count() > 0)
+    }
+
     /// Somebody receives some cell.
     pub(super) const fn is_received(&self) -> bool {
         self.subscriptions > 0
