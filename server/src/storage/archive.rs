@@ -177,13 +177,7 @@ impl Archive {
         board: BoardId,
         position: Position,
     ) -> Result<Option<Bytes>, StorageError> {
-        let bytes: Option<Vec<u8>> = self
-            .store
-            .connection
-            .prepare_cached("SELECT snapshot FROM snapshot WHERE board = ?1 AND position = ?2")?
-            .query_row(params![board.0, position.0.cast_signed()], |row| row.get(0))
-            .optional()?;
-        Ok(bytes.map(Bytes::from))
+        self.store.snapshot(board, position)
     }
 
     /// What SQLite's own check of the whole file finds; nothing where all is well.

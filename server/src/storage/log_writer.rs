@@ -19,7 +19,7 @@ use bytes::Bytes;
 use chalkboard_shared::id::{BoardId, Position};
 use crossbeam_channel::{Sender, bounded};
 
-use super::repo::{Author, BoardRecord, LogBatch, Opened, Repository, StorageError};
+use super::repo::{Author, BoardRecord, LogBatch, Opened, PIECE_BYTES, Repository, StorageError};
 
 mod counts;
 mod handle;
@@ -49,6 +49,8 @@ pub struct LogLimits {
     /// Bytes of records in one transaction at which no more is added: 8 MiB, some tens of milliseconds of a disk's time,
     /// so that a backlog is reported as durable in steps.
     pub group_bytes: usize,
+    /// Bytes of a snapshot that are written between two groups: [`PIECE_BYTES`].
+    pub piece_bytes: usize,
     /// Pause after the first failed attempt; doubles with each further one.
     pub backoff_min: Duration,
     /// Longest pause between attempts.
@@ -64,6 +66,7 @@ impl Default for LogLimits {
             queue_bytes: 64 << 20,
             group_batches: 4_096,
             group_bytes: 8 << 20,
+            piece_bytes: PIECE_BYTES,
             backoff_min: Duration::from_millis(100),
             backoff_max: Duration::from_secs(2),
             answer_wait: Duration::from_secs(10),

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use chalkboard_shared::id::{ActorId, BoardId, EpochStart, Position};
 
 mod memory;
+mod pieces;
 mod schema;
 pub mod simulated;
 mod sqlite;
@@ -20,6 +21,7 @@ mod conformance;
 mod damage;
 
 pub use memory::Memory;
+pub use pieces::{PIECE_BYTES, Piece, SnapshotWrite};
 pub use schema::FormatError;
 pub use sqlite::Sqlite;
 
@@ -153,15 +155,26 @@ pub trait Repository: Reader {
     /// Each must begin right after the end of its board's log, else [`StorageError::OutOfOrder`].
     fn append(&mut self, batches: &[LogBatch]) -> Result<(), StorageError>;
 
-    /// Stores a snapshot that contains everything through `position`, which must be the end of a stored batch (or 0),
-    /// and forgets those that are kept no longer: the newest two stay, and of older ones as many as make every moment
-    /// of the board quick to reach. A snapshot of the same position is replaced.
+    /// Stores the next piece of a snapshot that contains everything through its position, which must be the end of a
+    /// stored batch (or 0); `true` when that was the last, which makes the snapshot count. Then those are forgotten
+    /// that are kept no longer: the newest two stay, and of older ones as many as make every moment of the board quick
+    /// to reach. A snapshot of the same position is replaced: it counts no more from the first piece on.
+    ///
+    /// After an error nothing is left of any piece: write it no further. Of one that is not written to its end, be it
+    /// for a crash, nothing is left when the store is opened again.
+    fn put_piece(&mut self, write: &mut SnapshotWrite) -> Result<bool, StorageError>;
+
+    /// Stores a snapshot wholly, piece by piece.
     fn put_snapshot(
         &mut self,
         board: BoardId,
         position: Position,
         snapshot: Bytes,
-    ) -> Result<(), StorageError>;
+    ) -> Result<(), StorageError> {
+        let mut write = SnapshotWrite::new(board, position, snapshot);
+        while !self.put_piece(&mut write)? {}
+        Ok(())
+    }
 
     /// Tidies up before a clean close, so that one file holds everything. Losing this loses no data.
     fn checkpoint(&mut self) -> Result<(), StorageError>;
@@ -341,6 +354,16 @@ fn check_follows(index: usize, batch: &LogBatch, end: Position) -> Result<(), St
             first: batch.first,
             last: batch.last,
         });
+    }
+    Ok(())
+}
+
+/// Checks that a snapshot is not too large.
+fn check_size(write: &SnapshotWrite) -> Result<(), StorageError> {
+    let bytes = write.snapshot().len();
+    if bytes > RECORD_BYTES_MAX {
+        let board = write.board();
+        return Err(StorageError::TooLarge { board, bytes });
     }
     Ok(())
 }

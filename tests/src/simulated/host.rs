@@ -120,6 +120,8 @@ impl Host {
         let limits = LogLimits {
             queue_requests: scenario.queue_requests,
             group_batches: scenario.group_batches,
+            // Small ones, so that crashes and full disks fall between the pieces of a snapshot.
+            piece_bytes: 2048,
             backoff_min: Duration::from_millis(100),
             ..LogLimits::default()
         };

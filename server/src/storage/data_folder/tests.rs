@@ -127,7 +127,7 @@ fn a_newer_format_is_refused_and_not_one_byte_changed() {
     );
     let message = refused.to_string();
     assert!(
-        message.contains("version 7") && message.contains("up to 2"),
+        message.contains("version 7") && message.contains("up to 3"),
         "names both: {message}"
     );
     assert_eq!(contents(&path), before);

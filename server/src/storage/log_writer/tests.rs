@@ -6,7 +6,7 @@
 use crossbeam_channel::Receiver;
 
 use super::*;
-use crate::storage::repo::{Memory, Reader, StoredBoard};
+use crate::storage::repo::{Memory, Reader, SnapshotWrite, StoredBoard};
 
 mod failing;
 mod grouping;
@@ -110,13 +110,8 @@ impl<R: Repository> Repository for Gated<R> {
             Verdict::Fail => Err(StorageError::Full(rusqlite::Error::InvalidQuery)),
         }
     }
-    fn put_snapshot(
-        &mut self,
-        board: BoardId,
-        position: Position,
-        snapshot: Bytes,
-    ) -> Result<(), StorageError> {
-        self.inner.put_snapshot(board, position, snapshot)
+    fn put_piece(&mut self, write: &mut SnapshotWrite) -> Result<bool, StorageError> {
+        self.inner.put_piece(write)
     }
     fn checkpoint(&mut self) -> Result<(), StorageError> {
         self.inner.checkpoint()

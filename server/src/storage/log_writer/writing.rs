@@ -7,11 +7,10 @@
 //!
 //! [`StopError::Unsaved`]: super::StopError::Unsaved
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use chalkboard_shared::id::{ActorId, BoardId, Position};
 #[cfg(feature = "sabotage")]
 use chalkboard_shared::sabotage::{Fault, is};
@@ -19,7 +18,7 @@ use crossbeam_channel::{Receiver, bounded};
 
 use super::handle::{READERS, Shared};
 use super::{LogHandle, LogLimits, Request, Trouble, bytes_of_authors};
-use crate::storage::repo::{Author, LogBatch, Repository, StorageError};
+use crate::storage::repo::{Author, LogBatch, Repository, SnapshotWrite, StorageError};
 
 /// What came of a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +44,10 @@ pub struct Writing<R, D, T> {
     after: Option<Request>,
     /// Authors that were taken out of the queue and are written behind the group in progress, each once.
     authors: BTreeMap<BoardId, BTreeMap<ActorId, Author>>,
+    /// Snapshots that are being written, the first of them now. They count in the queue's bounds until they are stored.
+    snapshots: VecDeque<SnapshotWrite>,
+    /// A request was served since the last piece of a snapshot was written.
+    is_piece_due: bool,
     /// What the last attempt failed with, while the store fails.
     cause: Option<StorageError>,
     backoff: Duration,
@@ -88,6 +91,8 @@ impl<R: Repository, D: Fn(BoardId, Position), T: Fn(Trouble)> Writing<R, D, T> {
             group: Vec::new(),
             after: None,
             authors: BTreeMap::new(),
+            snapshots: VecDeque::new(),
+            is_piece_due: false,
             cause: None,
             backoff,
         };
@@ -99,10 +104,19 @@ impl<R: Repository, D: Fn(BoardId, Position), T: Fn(Trouble)> Writing<R, D, T> {
         if !self.group.is_empty() {
             return self.attempt();
         }
+        // In turns: whoever draws waits for one piece at the most, and a snapshot for one group.
+        if self.is_piece_due && self.put_piece() {
+            return Turn::Done;
+        }
         let waiting = self.after.take().or_else(|| self.requests.try_recv().ok());
         let Some(request) = waiting else {
-            return Turn::Idle;
+            return if self.put_piece() {
+                Turn::Done
+            } else {
+                Turn::Idle
+            };
         };
+        self.is_piece_due = true;
         match request {
             Request::Append(batch) => {
                 self.group.push(batch);
@@ -118,7 +132,12 @@ impl<R: Repository, D: Fn(BoardId, Position), T: Fn(Trouble)> Writing<R, D, T> {
                 board,
                 position,
                 snapshot,
-            } => self.put_snapshot(board, position, snapshot),
+            } => self.snapshots.push_back(SnapshotWrite::in_pieces_of(
+                self.shared.limits.piece_bytes,
+                board,
+                position,
+                snapshot,
+            )),
             // Whoever asked may have stopped waiting.
             Request::CreateBoard { record, answer } => {
                 let _ = answer.send(self.repository.create_board(&record));
@@ -127,6 +146,7 @@ impl<R: Repository, D: Fn(BoardId, Position), T: Fn(Trouble)> Writing<R, D, T> {
                 let _ = answer.send(self.repository.open_epoch(board));
             }
             Request::Flush { answer } => {
+                while self.put_piece() {}
                 let _ = answer.send(Ok(()));
             }
         }
@@ -263,14 +283,24 @@ impl<R: Repository, D: Fn(BoardId, Position), T: Fn(Trouble)> Writing<R, D, T> {
         }
     }
 
-    fn put_snapshot(&mut self, board: BoardId, position: Position, snapshot: Bytes) {
-        let size = snapshot.len();
-        let stored = self.repository.put_snapshot(board, position, snapshot);
+    /// Writes the next piece of a snapshot, if there is any.
+    fn put_piece(&mut self) -> bool {
+        self.is_piece_due = false;
+        let Some(write) = self.snapshots.front_mut() else {
+            return false;
+        };
+        let stored = self.repository.put_piece(write);
+        if let Ok(false) = stored {
+            return true;
+        }
+        let (board, position, size) = (write.board(), write.position(), write.snapshot().len());
         if let Err(error) = &stored {
             tracing::warn!(%board, position = position.0, %error, "a snapshot could not be stored; its log is kept");
         }
+        self.snapshots.pop_front();
         self.shared.counters.snapshot(stored.is_ok());
         self.shared.free(1, size);
+        true
     }
 
     fn note_authors(&mut self, board: BoardId, authors: Vec<Author>) {
@@ -299,6 +329,9 @@ impl<R: Repository, D: Fn(BoardId, Position), T: Fn(Trouble)> Writing<R, D, T> {
         self.abandon(unsaved, group);
         if let Some(request) = self.after.take() {
             self.abandon_request(unsaved, request);
+        }
+        for write in self.snapshots.drain(..) {
+            self.shared.free(1, write.snapshot().len());
         }
         self.cause.take()
     }

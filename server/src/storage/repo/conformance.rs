@@ -7,7 +7,7 @@ use chalkboard_shared::id::{BoardId, Position};
 
 use super::simulated::{Simulated, SimulatedDisk};
 use super::*;
-use crate::storage::DataFolder;
+use crate::storage::{Archive, DataFolder};
 
 const A: BoardId = BoardId([1; 16]);
 const B: BoardId = BoardId([2; 16]);
@@ -67,6 +67,9 @@ macro_rules! refused {
         assert_eq!([A, B].map(|board| $repository.load(board).expect("it loads")), before, "nothing is stored");
     }};
 }
+
+// Behind the macro, which it uses.
+mod pieces;
 
 #[test]
 fn a_board_is_found_again_and_made_once() {
@@ -608,7 +611,7 @@ fn commits_are_synced_and_the_file_is_marked() {
         pragma("application_id"),
         format!("Integer({})", 0x4368_4264)
     );
-    assert_eq!(pragma("user_version"), "Integer(2)");
+    assert_eq!(pragma("user_version"), "Integer(3)");
     assert_eq!(store.setting("synchronous"), 2, "FULL");
     assert_eq!(store.setting("foreign_keys"), 1);
 }
@@ -617,10 +620,12 @@ fn commits_are_synced_and_the_file_is_marked() {
 const VERSION_1: &[u8] = include_bytes!("golden/version-1.sqlite3");
 /// The same board in format version 2, with what that adds.
 const VERSION_2: &[u8] = include_bytes!("golden/version-2.sqlite3");
+/// The same board in format version 3, its snapshot in three pieces, and one of a snapshot that was cut off.
+const VERSION_3: &[u8] = include_bytes!("golden/version-3.sqlite3");
 
 #[test]
 fn a_file_of_every_version_ever_written_opens() {
-    for golden in [VERSION_1, VERSION_2] {
+    for golden in [VERSION_1, VERSION_2, VERSION_3] {
         let root = tempfile::tempdir().expect("a temporary folder");
         std::fs::write(root.path().join(DATABASE_FILE), golden).expect("it can be written");
         check_golden(&mut open(root.path()));
@@ -628,18 +633,40 @@ fn a_file_of_every_version_ever_written_opens() {
 }
 
 #[test]
-fn epochs_and_authors_of_version_2_are_read() {
-    let root = tempfile::tempdir().expect("a temporary folder");
-    std::fs::write(root.path().join(DATABASE_FILE), VERSION_2).expect("it can be written");
-    let mut store = open(root.path());
-    let ada = Author {
+fn epochs_and_authors_are_read_since_version_2() {
+    for golden in [VERSION_2, VERSION_3] {
+        let root = tempfile::tempdir().expect("a temporary folder");
+        std::fs::write(root.path().join(DATABASE_FILE), golden).expect("it can be written");
+        let mut store = open(root.path());
+        assert_eq!(store.authors(A).expect("it answers"), [ada()]);
+        assert_eq!(starts(&mut store, A), [(1, 0), (2, 3), (3, 4)]);
+    }
+}
+
+#[test]
+fn files_of_every_version_are_read_as_they_are() {
+    for golden in [VERSION_1, VERSION_2, VERSION_3] {
+        let root = tempfile::tempdir().expect("a temporary folder");
+        let path = root.path().join(DATABASE_FILE);
+        std::fs::write(&path, golden).expect("it can be written");
+        let mut archive = Archive::of_file(&path).expect("it opens");
+        assert_eq!(archive.integrity(), Vec::<String>::new());
+        let read = archive.snapshot(A, Position(3)).expect("it answers");
+        assert_eq!(read, Some(snapshot(3)));
+        let stored = archive.reader().load(A).expect("it loads");
+        assert_eq!(stored.snapshot, Some((Position(3), snapshot(3))));
+        drop(archive);
+        assert!(std::fs::read(&path).expect("it can be read") == golden);
+    }
+}
+
+fn ada() -> Author {
+    Author {
         actor: ActorId(0xfedc_ba98_7654_3210),
         name: "Ada".to_owned(),
         color: 0x12_3456,
         seen_ms: 1_700_000_000_456,
-    };
-    assert_eq!(store.authors(A).expect("it answers"), [ada]);
-    assert_eq!(starts(&mut store, A), [(1, 0), (2, 3), (3, 4)]);
+    }
 }
 
 fn check_golden(store: &mut Sqlite) {

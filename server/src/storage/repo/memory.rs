@@ -10,8 +10,9 @@ use bytes::Bytes;
 use chalkboard_shared::id::{ActorId, BoardId, EpochStart, Position};
 
 use super::{
-    AUTHORS_KEPT, Author, BoardRecord, EPOCHS_KEPT, LogBatch, Opened, RECORD_BYTES_MAX, Reader,
-    Repository, StorageError, StoredBoard, check_contiguous, check_follows, check_log, thinning,
+    AUTHORS_KEPT, Author, BoardRecord, EPOCHS_KEPT, LogBatch, Opened, Reader, Repository,
+    SnapshotWrite, StorageError, StoredBoard, check_contiguous, check_follows, check_log,
+    check_size, thinning,
 };
 
 /// A store in memory. Clones see the same boards.
@@ -60,6 +61,38 @@ impl Memory {
     pub(super) fn replace_by(&self, other: Self) {
         let boards = std::mem::take(&mut *other.lock());
         *self.lock() = boards;
+    }
+
+    /// Checks that a snapshot may be stored where it says.
+    pub(super) fn check_placed(&self, write: &SnapshotWrite) -> Result<(), StorageError> {
+        check_size(write)?;
+        let (board, position) = (write.board(), write.position());
+        let boards = self.lock();
+        let stored = boards
+            .get(&board)
+            .ok_or(StorageError::UnknownBoard { board })?;
+        let ends_a_batch = stored
+            .log
+            .binary_search_by_key(&position, |batch| batch.last)
+            .is_ok();
+        if position != Position(0) && !ends_a_batch {
+            return Err(StorageError::SnapshotMisplaced { board, position });
+        }
+        Ok(())
+    }
+
+    /// A snapshot counts no more.
+    pub(super) fn drop_snapshot(
+        &self,
+        board: BoardId,
+        position: Position,
+    ) -> Result<(), StorageError> {
+        let mut boards = self.lock();
+        let stored = boards
+            .get_mut(&board)
+            .ok_or(StorageError::UnknownBoard { board })?;
+        stored.snapshots.remove(&position);
+        Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<BoardId, Board>> {
@@ -210,35 +243,28 @@ impl Repository for Memory {
         Ok(())
     }
 
-    fn put_snapshot(
-        &mut self,
-        board: BoardId,
-        position: Position,
-        snapshot: Bytes,
-    ) -> Result<(), StorageError> {
-        if snapshot.len() > RECORD_BYTES_MAX {
-            return Err(StorageError::TooLarge {
-                board,
-                bytes: snapshot.len(),
-            });
-        }
+    fn put_piece(&mut self, write: &mut SnapshotWrite) -> Result<bool, StorageError> {
+        self.check_placed(write)?;
+        let (board, position) = (write.board(), write.position());
         let mut boards = self.lock();
         let stored = boards
             .get_mut(&board)
             .ok_or(StorageError::UnknownBoard { board })?;
-        let ends_a_batch = stored
-            .log
-            .binary_search_by_key(&position, |batch| batch.last)
-            .is_ok();
-        if position != Position(0) && !ends_a_batch {
-            return Err(StorageError::SnapshotMisplaced { board, position });
+        let piece = write.piece();
+        write.advance();
+        // Nothing need be kept of pieces here: who writes them holds all of them.
+        if piece.number == 0 {
+            stored.snapshots.remove(&position);
         }
-        stored.snapshots.insert(position, snapshot);
+        if !piece.is_last {
+            return Ok(false);
+        }
+        stored.snapshots.insert(position, write.snapshot().clone());
         let positions: Vec<Position> = stored.snapshots.keys().copied().collect();
         for superseded in thinning::superseded(&positions) {
             stored.snapshots.remove(&superseded);
         }
-        Ok(())
+        Ok(true)
     }
 
     fn checkpoint(&mut self) -> Result<(), StorageError> {

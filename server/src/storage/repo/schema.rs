@@ -22,7 +22,7 @@ pub(crate) const FORMAT_VERSION: u32 = STEPS.len() as u32;
 
 /// Step `n` takes a file from version `n` to `n + 1`, so a file of any age gets here by the steps that it lacks.
 /// A step that was released is never edited: a golden file of each version must open forever.
-const STEPS: [&str; 2] = [VERSION_1, VERSION_2];
+const STEPS: [&str; 3] = [VERSION_1, VERSION_2, VERSION_3];
 
 /// Keyed by board and first position without a rowid, so that a log is one run of neighbouring pages, and appending
 /// to it touches its last page only. Snapshots are large, which such tables store badly: they keep their rowid.
@@ -69,6 +69,25 @@ const VERSION_2: &str = "
         seen_ms INTEGER NOT NULL,
         PRIMARY KEY (board, actor)
     ) STRICT, WITHOUT ROWID;
+";
+
+/// The first version whose snapshots may lie in pieces.
+pub(crate) const PIECES_SINCE: u32 = 3;
+
+/// All of a snapshot before what its own row holds, so that it can be written in short transactions: the row makes it
+/// count. Pieces without a row are of one that is being written, or that a crash has cut off.
+const VERSION_3: &str = "
+    CREATE TABLE piece (
+        board BLOB NOT NULL REFERENCES board (id),
+        position INTEGER NOT NULL CHECK (position >= 0),
+        number INTEGER NOT NULL CHECK (number >= 0),
+        bytes BLOB NOT NULL,
+        UNIQUE (board, position, number)
+    ) STRICT;
+
+    CREATE TRIGGER snapshot_gone AFTER DELETE ON snapshot BEGIN
+        DELETE FROM piece WHERE board = OLD.board AND position = OLD.position;
+    END;
 ";
 
 /// A database file that this program must not use.

@@ -5,6 +5,7 @@
 //! about the disk as [`Sqlite`](super::Sqlite) is: a commit ends with a sync, and opening drops a torn end. It is for
 //! tests; its file has no format that is kept.
 
+use std::collections::BTreeMap;
 use std::hash::Hasher as _;
 
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use chalkboard_shared::sabotage::{Fault, is};
 
 use super::{
     Author, BoardRecord, LogBatch, Memory, Opened, RECORD_BYTES_MAX, Reader, Repository,
-    StorageError, StoredBoard,
+    SnapshotWrite, StorageError, StoredBoard,
 };
 
 mod disk;
@@ -31,10 +32,14 @@ const HEAD_BYTES: usize = 4 + 8;
 #[derive(Debug)]
 pub struct Simulated {
     memory: Memory,
+    loose: LoosePieces,
     disk: SimulatedDisk,
     /// Where the next frame goes.
     end: usize,
 }
+
+/// Pieces of snapshots whose last one has not come.
+type LoosePieces = BTreeMap<(BoardId, Position), Vec<Bytes>>;
 
 /// What a frame says.
 #[derive(Debug)]
@@ -42,8 +47,11 @@ enum Change {
     Create(BoardRecord),
     Epoch(BoardId),
     Append(Vec<LogBatch>),
-    Snapshot(BoardId, Position, Bytes),
+    /// The last piece of a snapshot, and whether it is the only one.
+    Snapshot(BoardId, Position, Bytes, bool),
     Authors(BoardId, Vec<Author>),
+    /// A piece before the last, and whether it is the first.
+    Piece(BoardId, Position, Bytes, bool),
 }
 
 impl Change {
@@ -71,11 +79,14 @@ impl Change {
                     w.slice(&batch.record);
                 }
             }
-            Self::Snapshot(board, position, bytes) => {
-                w.u8(4);
+            Self::Snapshot(board, position, bytes, is_first)
+            | Self::Piece(board, position, bytes, is_first) => {
+                let is_last = matches!(self, Self::Snapshot(..));
+                w.u8(if is_last { 4 } else { 6 });
                 w.raw(&board.0);
                 w.varint(position.0);
                 w.slice(bytes);
+                w.u8((*is_first).into());
             }
             Self::Authors(board, authors) => {
                 w.u8(5);
@@ -115,11 +126,15 @@ impl Change {
                 };
                 Self::Append((0..count).map(batch).collect::<Result<_, DecodeError>>()?)
             }
-            4 => Self::Snapshot(
-                BoardId(array(&mut r)?),
-                Position(r.varint()?),
-                r.slice(RECORD_BYTES_MAX)?,
-            ),
+            4 | 6 => {
+                let (board, position) = (BoardId(array(&mut r)?), Position(r.varint()?));
+                let (bytes, is_first) = (r.slice(RECORD_BYTES_MAX)?, r.u8()? != 0);
+                if kind == 4 {
+                    Self::Snapshot(board, position, bytes, is_first)
+                } else {
+                    Self::Piece(board, position, bytes, is_first)
+                }
+            }
             5 => {
                 let board = BoardId(array(&mut r)?);
                 let count = r.varint_at_most(r.remaining() as u64)?;
@@ -140,13 +155,30 @@ impl Change {
         Ok(change)
     }
 
-    fn apply(&self, memory: &mut Memory) -> Result<Option<Opened>, StorageError> {
+    fn apply(
+        &self,
+        memory: &mut Memory,
+        loose: &mut LoosePieces,
+    ) -> Result<Option<Opened>, StorageError> {
         match self {
             Self::Create(record) => memory.create_board(record)?,
             Self::Epoch(board) => return memory.open_epoch(*board).map(Some),
             Self::Append(batches) => memory.append(batches)?,
-            Self::Snapshot(board, position, bytes) => {
-                memory.put_snapshot(*board, *position, bytes.clone())?;
+            Self::Snapshot(board, position, bytes, is_first) => {
+                let mut whole = loose.remove(&(*board, *position)).unwrap_or_default();
+                if *is_first {
+                    whole.clear();
+                }
+                whole.push(bytes.clone());
+                memory.put_snapshot(*board, *position, whole.concat().into())?;
+            }
+            Self::Piece(board, position, bytes, is_first) => {
+                let pieces = loose.entry((*board, *position)).or_default();
+                if *is_first {
+                    memory.drop_snapshot(*board, *position)?;
+                    pieces.clear();
+                }
+                pieces.push(bytes.clone());
             }
             Self::Authors(board, authors) => memory.put_authors(*board, authors)?,
         }
@@ -179,17 +211,17 @@ fn frame(file: &Bytes, at: usize) -> Option<(Change, usize)> {
 }
 
 /// What whole frames before `end` say, and where the last of them ends.
-fn replay(disk: &SimulatedDisk, end: usize) -> Result<(Memory, usize), StorageError> {
+fn replay(disk: &SimulatedDisk, end: usize) -> Result<(Memory, LoosePieces, usize), StorageError> {
     let file = Bytes::from(disk.read());
-    let mut memory = Memory::new();
+    let (mut memory, mut loose) = (Memory::new(), LoosePieces::new());
     let mut at = 0;
     while at < end
         && let Some((change, next)) = frame(&file, at)
     {
-        change.apply(&mut memory)?;
+        change.apply(&mut memory, &mut loose)?;
         at = next;
     }
-    Ok((memory, at))
+    Ok((memory, loose, at))
 }
 
 impl Simulated {
@@ -198,7 +230,8 @@ impl Simulated {
     /// # Errors
     /// The disk was used by something else.
     pub fn open(disk: &SimulatedDisk) -> Result<Self, StorageError> {
-        let (memory, end) = replay(disk, usize::MAX)?;
+        // Whoever wrote loose pieces is gone; the next of that snapshot begins anew.
+        let (memory, _, end) = replay(disk, usize::MAX)?;
         #[cfg(feature = "sabotage")]
         let end = if is(Fault::BelievedTear) {
             disk.size()
@@ -208,6 +241,7 @@ impl Simulated {
         disk.cut(end);
         Ok(Self {
             memory,
+            loose: LoosePieces::new(),
             disk: disk.clone(),
             end,
         })
@@ -223,7 +257,7 @@ impl Simulated {
 
     /// Makes a change durable, or leaves everything as it was.
     fn commit(&mut self, change: &Change) -> Result<Option<Opened>, StorageError> {
-        let opened = change.apply(&mut self.memory)?;
+        let opened = change.apply(&mut self.memory, &mut self.loose)?;
         let payload = change.encode();
         let mut bytes = Vec::with_capacity(HEAD_BYTES + payload.len());
         bytes.extend((payload.len() as u32).to_le_bytes());
@@ -240,7 +274,8 @@ impl Simulated {
                 Ok(opened)
             }
             Err(error) => {
-                let (memory, _) = replay(&self.disk, self.end)?;
+                let (memory, loose, _) = replay(&self.disk, self.end)?;
+                self.loose = loose;
                 self.memory.replace_by(memory);
                 Err(storage_error(error))
             }
@@ -372,22 +407,32 @@ impl Repository for Simulated {
         self.commit(&Change::Append(batches.to_vec())).map(drop)
     }
 
-    fn put_snapshot(
-        &mut self,
-        board: BoardId,
-        position: Position,
-        snapshot: Bytes,
-    ) -> Result<(), StorageError> {
-        let snapshot = match self.disk.rot(snapshot.len()) {
-            None => snapshot,
+    fn put_piece(&mut self, write: &mut SnapshotWrite) -> Result<bool, StorageError> {
+        let (board, position) = (write.board(), write.position());
+        // What can't be a snapshot is refused with its first piece.
+        self.memory.check_placed(write)?;
+        let piece = write.piece();
+        let bytes = match self.disk.rot(piece.bytes.len()) {
+            None => piece.bytes,
             Some(at) => {
-                let mut rotten = snapshot.to_vec();
+                let mut rotten = piece.bytes.to_vec();
                 rotten[at] ^= 1 << (at % 8);
                 rotten.into()
             }
         };
-        self.commit(&Change::Snapshot(board, position, snapshot))
-            .map(drop)
+        let is_first = piece.number == 0;
+        let change = if piece.is_last {
+            Change::Snapshot(board, position, bytes, is_first)
+        } else {
+            Change::Piece(board, position, bytes, is_first)
+        };
+        let stored = self.commit(&change);
+        if stored.is_err() {
+            self.loose.remove(&(board, position));
+        }
+        stored?;
+        write.advance();
+        Ok(piece.is_last)
     }
 
     fn checkpoint(&mut self) -> Result<(), StorageError> {

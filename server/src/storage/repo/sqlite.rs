@@ -1,7 +1,7 @@
 //! The repository on disk: one SQLite file in the data folder.
 //!
 //! Owns the connection's settings and the queries. A commit is durable when it returns: write-ahead log,
-//! `synchronous=FULL`, so that each one ends with a sync. The file's format is in [`schema`](super::schema), who may
+//! `synchronous=FULL`, so that each one ends with a sync. Snapshots are [`snapshots`]'s. The file's format is in [`schema`](super::schema), who may
 //! open the folder in [`data_folder`](crate::storage::data_folder). Blocking: never call it from an async task.
 
 use std::collections::HashMap;
@@ -15,13 +15,15 @@ use rusqlite::{
     Connection, OpenFlags, OptionalExtension, Params, Row, TransactionBehavior, params,
 };
 
-use super::schema::{self, DATABASE_FILE};
+use super::schema::{self, DATABASE_FILE, PIECES_SINCE};
 use super::{
-    AUTHORS_KEPT, Author, BoardRecord, EPOCHS_KEPT, LogBatch, Opened, RECORD_BYTES_MAX, Reader,
-    Repository, StorageError, StoredBoard, WriteAhead, check_contiguous, check_follows, check_log,
-    thinning, write_ahead,
+    AUTHORS_KEPT, Author, BoardRecord, EPOCHS_KEPT, LogBatch, Opened, Reader, Repository,
+    SnapshotWrite, StorageError, StoredBoard, WriteAhead, check_contiguous, check_follows,
+    check_log, write_ahead,
 };
 use crate::storage::data_folder::{DataFolder, FolderLock};
+
+mod snapshots;
 
 /// How long a statement waits for another program (a backup, an inspection) that holds the database.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -42,6 +44,8 @@ pub struct Sqlite {
     // Before the lock, so that it is closed before the folder is free for others.
     pub(crate) connection: Connection,
     path: PathBuf,
+    /// Its snapshots may lie in pieces; not in a file of an older version that is only looked at.
+    has_pieces: bool,
     /// `None` for one that only reads.
     lock: Option<FolderLock>,
 }
@@ -67,8 +71,10 @@ impl Sqlite {
         let mut store = Self {
             connection,
             path,
+            has_pieces: true,
             lock: Some(folder.lock()),
         };
+        store.drop_loose_pieces()?;
         // After a crash or a change of format: start with everything in the main file and an empty log.
         store.checkpoint()?;
         Ok(store)
@@ -91,9 +97,11 @@ impl Sqlite {
         let connection = Connection::open_with_flags(address, flags)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.pragma_update(None, "query_only", true)?;
+        let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
         Ok(Self {
             connection,
             path: path.to_owned(),
+            has_pieces: version >= PIECES_SINCE,
             lock: None,
         })
     }
@@ -113,15 +121,16 @@ impl Sqlite {
         // One transaction (or a part of one): the snapshot and the log must be of the same moment.
         let transaction = self.connection.savepoint()?;
         check_known(&transaction, board)?;
-        let snapshot = transaction
+        let newest: Option<i64> = transaction
             .prepare_cached(
-                "SELECT position, snapshot FROM snapshot WHERE board = ?1 AND position <= ?2
-                 ORDER BY position DESC LIMIT 1",
+                "SELECT max(position) FROM snapshot WHERE board = ?1 AND position <= ?2",
             )?
-            .query_row(params![board.0, snapshot_at_most], |row| {
-                Ok((position(row, 0)?, Bytes::from(row.get::<_, Vec<u8>>(1)?)))
-            })
-            .optional()?;
+            .query_row(params![board.0, snapshot_at_most], |row| row.get(0))?;
+        let snapshot = match newest.map(|newest| Position(newest.cast_unsigned())) {
+            Some(newest) => snapshots::read(&transaction, self.has_pieces, board, newest)?
+                .map(|bytes| (newest, bytes)),
+            None => None,
+        };
         let from = snapshot
             .as_ref()
             .map_or(Position(0), |(position, _)| *position);
@@ -372,6 +381,7 @@ impl Repository for Sqlite {
         Ok(Box::new(Self {
             connection,
             path: self.path.clone(),
+            has_pieces: self.has_pieces,
             lock: self.lock.clone(),
         }))
     }
@@ -495,46 +505,8 @@ impl Repository for Sqlite {
         Ok(())
     }
 
-    fn put_snapshot(
-        &mut self,
-        board: BoardId,
-        position: Position,
-        snapshot: Bytes,
-    ) -> Result<(), StorageError> {
-        if snapshot.len() > RECORD_BYTES_MAX {
-            return Err(StorageError::TooLarge {
-                board,
-                bytes: snapshot.len(),
-            });
-        }
-        let transaction = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        if log_end(&transaction, board)?.is_none() {
-            return Err(StorageError::UnknownBoard { board });
-        }
-        if position != Position(0) && !ends_a_batch(&transaction, board, position)? {
-            return Err(StorageError::SnapshotMisplaced { board, position });
-        }
-        execute(
-            &transaction,
-            "INSERT INTO snapshot (board, position, snapshot) VALUES (?1, ?2, ?3)
-             ON CONFLICT (board, position) DO UPDATE SET snapshot = excluded.snapshot",
-            params![board.0, position.0.cast_signed(), &snapshot[..]],
-        )?;
-        let positions = transaction
-            .prepare_cached("SELECT position FROM snapshot WHERE board = ?1 ORDER BY position")?
-            .query_map([board.0], |row| self::position(row, 0))?
-            .collect::<Result<Vec<_>, _>>()?;
-        for superseded in thinning::superseded(&positions) {
-            execute(
-                &transaction,
-                "DELETE FROM snapshot WHERE board = ?1 AND position = ?2",
-                params![board.0, superseded.0.cast_signed()],
-            )?;
-        }
-        transaction.commit()?;
-        Ok(())
+    fn put_piece(&mut self, write: &mut SnapshotWrite) -> Result<bool, StorageError> {
+        self.put_snapshot_piece(write)
     }
 
     fn checkpoint(&mut self) -> Result<(), StorageError> {

@@ -189,3 +189,45 @@ fn boards_are_made_and_found_through_the_handle() {
         Err(StorageError::UnknownBoard { .. })
     ));
 }
+
+#[test]
+fn who_draws_waits_for_one_piece_of_a_snapshot_and_it_for_one_group() {
+    let mut store = Memory::new();
+    store.create_board(&record(A)).expect("it is new");
+    store.append(&[batch(A, 1)]).expect("it begins");
+    let (telling, durable) = bounded(EVENTS_MAX);
+    let limits = LogLimits {
+        piece_bytes: 4,
+        ..limits()
+    };
+    let (mut writing, handle) = Writing::new(
+        limits,
+        store,
+        move |_, position| telling.try_send(position).expect("there is room"),
+        |trouble| panic!("{trouble:?}"),
+    )
+    .expect("it starts");
+    let snapshot = Bytes::from_static(b"three pieces");
+    handle
+        .snapshot(A, Position(1), snapshot.clone())
+        .expect("there is room");
+    assert_eq!(writing.turn(), Turn::Done, "it is taken up");
+    // One is drawn behind each piece, and is durable before the next.
+    for position in 2..=3 {
+        handle
+            .try_append(batch(A, position))
+            .expect("there is room");
+        assert_eq!(writing.turn(), Turn::Done, "a piece");
+        assert!(durable.is_empty());
+        assert_eq!(writing.turn(), Turn::Done, "a group");
+        assert_eq!(durable.try_recv(), Ok(Position(position)));
+        assert_eq!(handle.load(A).expect("it loads").snapshot, None);
+    }
+    assert_eq!(handle.counts().queued, 1, "until it is stored");
+    assert_eq!(writing.turn(), Turn::Done, "the last piece");
+    let stored = handle.load(A).expect("it loads").snapshot;
+    assert_eq!(stored, Some((Position(1), snapshot)));
+    assert_eq!(writing.turn(), Turn::Idle);
+    let counts = handle.counts();
+    assert_eq!((counts.queued, counts.queued_bytes), (0, 0));
+}
