@@ -36,6 +36,7 @@
 //! | 45 | server | Presenters | |
 //! | 46 | server | Followed | yes |
 
+mod begin;
 mod client_message;
 pub mod frame;
 mod live_ink;

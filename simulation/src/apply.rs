@@ -26,7 +26,7 @@ pub(crate) struct Accepted {
     pub(crate) stamp: Option<u32>,
     /// As it stands in the log and is told to those who get it whole.
     pub(crate) body: Bytes,
-    /// What those are told who hold the stroke, if it makes one grow or ends one.
+    /// What those are told who hold the stroke, if it begins one, makes it grow or ends it.
     pub(crate) brief: Option<Brief>,
     /// The strokes that it changed, by their places in [`StrokeTable::touched`].
     pub(crate) touched: Vec<u32>,
@@ -34,9 +34,10 @@ pub(crate) struct Accepted {
     pub(crate) is_growth: bool,
 }
 
-/// An op in few words, for those who hold the stroke as it was before.
+/// An op in few words, for those who hold the stroke as it was before, of which there may be nothing.
 #[derive(Debug)]
 pub(crate) enum Brief {
+    Begin(Box<OpEntry>),
     Growth(Growth),
     End(End),
 }
@@ -95,7 +96,12 @@ fn apply_ops(world: &mut World) {
                     .filter_map(|stroke| table.touched_slot(stroke))
                     .collect();
                 let is_growth = matches!(op, Op::Extend { .. } | Op::Finish { .. });
-                let body = OpEntry { position, id, op }.encode_body();
+                let entry = OpEntry { position, id, op };
+                let body = entry.encode_body();
+                let brief = match entry.op {
+                    Op::Begin { .. } => Some(Brief::Begin(Box::new(entry))),
+                    _ => brief,
+                };
                 world.resource_mut::<AcceptedOps>().0.push(Accepted {
                     position,
                     stamp,

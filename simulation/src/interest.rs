@@ -153,6 +153,7 @@ pub(crate) fn send_changes(
                 let brief = op.brief.as_ref().filter(|_| relevance == Relevance::Known);
                 frames.add(|frame| {
                     let is_told = brief.is_some_and(|brief| match brief {
+                        Brief::Begin(entry) => frame.begin(op.stamp, entry),
                         Brief::Growth(growth) => frame.growth(op.position, op.stamp, growth),
                         Brief::End(end) => frame.end(op.position, op.stamp, *end),
                     });

@@ -9,17 +9,19 @@
 //! follows, has a stamp if the op before has; for others 1 bit says so, where there are stamps. A stamp is the difference to
 //! the last of an op that does not follow, adaptive Rice; of growths that follow it is as much later than the one before as
 //! the last of those was, and the difference to that. A usual growth has no gap and what
-//! [`crate::growth`] expects of it, which says how a growth goes on; ops and strokes take the next body.
+//! [`crate::growth`] expects of it, which says how a growth goes on. Behind an op 1 bit says whether
+//! it begins a stroke, which follows (`begin`); other ops and strokes take the next body.
 
 use bytes::Bytes;
 
+use super::begin::BeginCoder;
 use super::server_message::UPDATES;
 use crate::codec::bits::{BitReader, BitWriter, Steady, unzigzag, zigzag};
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::growth::{self, End, Form, Growth, GrowthCoder};
 use crate::id::{Position, Tick};
 use crate::limits::SERVER_FRAME_BYTES_MAX;
-use crate::op::OpEntry;
+use crate::op::{Op, OpEntry};
 use crate::stroke::Stroke;
 
 const FLAG_STAMPS: u8 = 1;
@@ -72,6 +74,7 @@ pub struct UpdatesWriter<'a> {
 #[derive(Debug)]
 enum Entry<'a> {
     Op(Position, Option<u32>, &'a [u8]),
+    Begin(Option<u32>, &'a OpEntry),
     Growth(Position, Option<u32>, &'a Growth),
     End(Position, Option<u32>, End),
     Stroke(&'a [u8]),
@@ -94,6 +97,17 @@ impl<'a> UpdatesWriter<'a> {
         self.has_stamps |= stamp.is_some();
         self.bytes += body.len() + 4;
         self.entries.push(Entry::Op(position, stamp, body));
+    }
+
+    /// Adds an accepted op that begins a stroke, with its sender's stamp. `false`, and nothing is added, for any other.
+    pub fn begin(&mut self, stamp: Option<u32>, entry: &'a OpEntry) -> bool {
+        if !matches!(entry.op, Op::Begin { .. }) {
+            return false;
+        }
+        self.has_stamps |= stamp.is_some();
+        self.bytes += 24 + 8 * entry.op.point_count();
+        self.entries.push(Entry::Begin(stamp, entry));
+        true
     }
 
     /// Adds an accepted op that makes a stroke grow. `false`, and nothing is added, for a stroke that is so old that it
@@ -142,6 +156,7 @@ impl<'a> UpdatesWriter<'a> {
                 Entry::Op(position, stamp, _)
                 | Entry::Growth(position, stamp, _)
                 | Entry::End(position, stamp, _) => Some((*position, *stamp)),
+                Entry::Begin(stamp, entry) => Some((entry.position, *stamp)),
                 Entry::Stroke(_) => None,
             })
         };
@@ -174,6 +189,18 @@ impl<'a> UpdatesWriter<'a> {
                     bits.bits(0b010, 3);
                     coder.write_position(&mut bits, *position);
                     coder.write_stamp(&mut bits, *stamp, Form::Full);
+                    bits.bits(0, 1);
+                }
+                Entry::Begin(stamp, entry) => {
+                    bits.bits(0b010, 3);
+                    coder.write_position(&mut bits, entry.position);
+                    coder.write_stamp(&mut bits, *stamp, Form::Full);
+                    bits.bits(1, 1);
+                    if let Op::Begin { style, ink } = &entry.op {
+                        coder
+                            .begins
+                            .write(&mut bits, entry.id, *style, ink.points());
+                    }
                 }
                 Entry::End(position, stamp, end) => {
                     bits.bits(0b1110, 4);
@@ -212,6 +239,7 @@ struct Coder {
     stride: u32,
     strides: Steady,
     growths: GrowthCoder,
+    begins: BeginCoder,
 }
 
 impl Coder {
@@ -226,6 +254,7 @@ impl Coder {
             stride: 0,
             strides: Steady::starting_at(STRIDE_EXPECTED),
             growths: GrowthCoder::new(),
+            begins: BeginCoder::new(),
         }
     }
 
@@ -375,7 +404,11 @@ pub(super) fn encode(tick: Tick, updates: &[Update]) -> Bytes {
     let mut frame = UpdatesWriter::new(tick, 0);
     for (update, body) in updates.iter().zip(&bodies) {
         match update {
-            Update::Op(entry, stamp) => frame.op(entry.position, *stamp, body),
+            Update::Op(entry, stamp) => {
+                if !frame.begin(*stamp, entry) {
+                    frame.op(entry.position, *stamp, body);
+                }
+            }
             Update::Growth {
                 position,
                 stamp,
@@ -427,7 +460,11 @@ pub(super) fn decode(r: &mut Reader) -> Result<(Tick, Vec<Update>), DecodeError>
             0b01 => {
                 let position = coder.read_position(&mut bits)?;
                 let stamp = coder.read_stamp(&mut bits, Form::Full)?;
-                let entry = OpEntry::decode_body(position, r.slice(SERVER_FRAME_BYTES_MAX)?)?;
+                let entry = if bits.bits(1)? == 1 {
+                    coder.begins.read(&mut bits, position)?
+                } else {
+                    OpEntry::decode_body(position, r.slice(SERVER_FRAME_BYTES_MAX)?)?
+                };
                 updates.push(Update::Op(entry, stamp));
             }
             0b10 => {
