@@ -76,13 +76,17 @@ impl PackedInk {
             let mut bits = BitWriter::new(w.as_mut_vec());
             for point in &points[2..] {
                 let now = channels(point);
+                let mut codes = [0; 3];
                 for c in 0..3 {
                     let faster = now[c].wrapping_sub(last[c]);
-                    let code = zigzag(faster.wrapping_sub(speed[c]));
-                    bits.rice(code, adaptive[c].k());
-                    adaptive[c].learn(code);
+                    codes[c] = zigzag(faster.wrapping_sub(speed[c]));
                     speed[c] = faster;
                 }
+                let [along, across, pressing] = &mut adaptive;
+                bits.rice_three(codes, [along.k(), across.k(), pressing.k()]);
+                along.learn(codes[0]);
+                across.learn(codes[1]);
+                pressing.learn(codes[2]);
                 last = now;
             }
             bits.finish();
