@@ -19,7 +19,9 @@ use tokio::task::JoinHandle;
 
 pub use link::{Link, LinkError, LinkMeter, LinkReceiver, LinkSender};
 pub use trust::Trust;
-pub use web_transport::{DATAGRAM_RECEIVE_BYTES_MAX, SharedSocket, transport_config};
+pub use web_transport::{
+    DATAGRAM_RECEIVE_BYTES_MAX, SharedSocket, stranger_config, transport_config,
+};
 
 use crate::client::{Client, ClientOptions, Event};
 use driver::{Command, Driver, Waiter};

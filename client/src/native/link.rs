@@ -275,19 +275,6 @@ impl LinkSender {
 }
 
 impl LinkReceiver {
-    /// The next bytes of the stream as they come, each frame behind its length ([`chalkboard_shared::wire::frame`]) and
-    /// cut anywhere; of a WebSocket the next message, which is a frame. Datagrams are not even taken: newer ones take the
-    /// place of older ones. A call that is dropped loses nothing. For clients that only load a server.
-    ///
-    /// # Errors
-    /// The link is no more.
-    pub async fn recv_raw(&mut self) -> Result<Bytes, LinkError> {
-        match &mut self.0 {
-            Receiving::WebTransport(receiver) => receiver.recv_raw().await,
-            Receiving::WebSocket(receiver) => receiver.recv().await,
-        }
-    }
-
     /// The next frame, from the stream or a datagram. A call that is dropped loses nothing.
     ///
     /// # Errors

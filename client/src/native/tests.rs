@@ -361,7 +361,7 @@ async fn links_share_a_socket_and_each_counts_its_own() {
         links.push((link.split(), meter));
     }
     for ((_sender, receiver), meter) in &mut links {
-        let came = tokio::time::timeout(PATIENCE, receiver.recv_raw()).await;
+        let came = tokio::time::timeout(PATIENCE, receiver.recv()).await;
         let came = came.expect("in time").expect("the welcome came");
         let bytes = came.len() as u64;
         assert!(bytes > 0);

@@ -77,13 +77,25 @@ impl SharedSocket {
         trust: &Trust,
         datagram_bytes_max: usize,
     ) -> Result<Self, LinkError> {
-        let mut tls = trust.config(&[ALPN.as_bytes()])?;
-        tls.resumption = rustls::client::Resumption::disabled();
         Ok(Self {
             endpoint: endpoint((local, 0).into(), SHARED_ID_BYTES)?,
-            config: configure(tls, datagram_bytes_max)?,
+            config: stranger_config(trust, datagram_bytes_max)?,
         })
     }
+}
+
+/// What a client that the server has never met brings along: TLS sessions are not resumed. For programs with thousands of
+/// clients that drive QUIC themselves; `datagram_bytes_max` as in [`SharedSocket::bind`].
+///
+/// # Errors
+/// TLS refuses its configuration.
+pub fn stranger_config(
+    trust: &Trust,
+    datagram_bytes_max: usize,
+) -> Result<quinn::ClientConfig, LinkError> {
+    let mut tls = trust.config(&[ALPN.as_bytes()])?;
+    tls.resumption = rustls::client::Resumption::disabled();
+    configure(tls, datagram_bytes_max)
 }
 
 /// A socket for connections that the server names with so many bytes in each packet.
@@ -265,20 +277,6 @@ impl Sender {
 }
 
 impl Receiver {
-    /// The next bytes of the stream; datagrams stay where they are.
-    pub(super) async fn recv_raw(&mut self) -> Result<Bytes, LinkError> {
-        let rest = self.decoder.take_rest();
-        if !rest.is_empty() {
-            return Ok(rest);
-        }
-        match self.stream.read_chunk(READ_BYTES_MAX, true).await {
-            Ok(Some(chunk)) => Ok(chunk.bytes),
-            Ok(None) => Err(LinkError::Broken("the stream ended".to_owned())),
-            Err(ReadError::SessionError(error)) => Err(session_error(&error)),
-            Err(error) => Err(LinkError::broken(error)),
-        }
-    }
-
     pub(super) async fn recv(&mut self) -> Result<Bytes, LinkError> {
         loop {
             if let Some(frame) = self.decoder.next_frame()? {

@@ -1,11 +1,12 @@
 //! Where a board is: its link, and the addresses of sessions that its server hands out.
 
 use std::future::poll_fn;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::pin::Pin;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use bytes::Bytes;
-use chalkboard_client::native::Trust;
+use chalkboard_client::native::{DATAGRAM_RECEIVE_BYTES_MAX, SharedSocket, Trust};
 use chalkboard_shared::workload::{BENCH_BOARD, BENCH_SECRET};
 use chalkboard_shared::{BoardId, Secret};
 use data_encoding::BASE64;
@@ -86,6 +87,22 @@ pub(crate) struct SessionAddress {
     pub(crate) url: String,
     /// Whose certificate it bears.
     pub(crate) trust: Trust,
+}
+
+impl SessionAddress {
+    /// A socket for clients of the library who go there; on a runtime.
+    pub(crate) fn socket(&self) -> Result<SharedSocket> {
+        let local: IpAddr = if self.url.contains('[') {
+            Ipv6Addr::UNSPECIFIED.into()
+        } else {
+            Ipv4Addr::UNSPECIFIED.into()
+        };
+        Ok(SharedSocket::bind(
+            local,
+            &self.trust,
+            DATAGRAM_RECEIVE_BYTES_MAX,
+        )?)
+    }
 }
 
 /// What a server says about a board.

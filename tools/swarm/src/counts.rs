@@ -226,14 +226,17 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Adds the threads up.
-    pub(crate) fn of(threads: &[ThreadReport]) -> Self {
+    /// Adds the threads up, which share so many cores.
+    pub(crate) fn of(threads: &[ThreadReport], cores: usize) -> Self {
         let sum = |of: fn(&ThreadReport) -> u64| threads.iter().map(of).sum();
         let sample = |of: fn(&ThreadReport) -> &Reservoir| Reservoir::merge(threads.iter().map(of));
         let mut lag = Times::new();
         for thread in threads {
             lag.add(&thread.counts.lag);
         }
+        // Threads that share a core may all wait for it though none is busy all the time.
+        let busiest = threads.iter().map(|t| t.util).fold(0.0, f64::max);
+        let shared = threads.iter().map(|t| t.util).sum::<f64>() / cores.max(1) as f64;
         Self {
             sent_cursor: sum(|t| t.counts.sent_cursor),
             sent_stroke: sum(|t| t.counts.sent_stroke),
@@ -250,7 +253,7 @@ impl Report {
                 .map(|t| t.counts.max_us as f64 / 1000.0)
                 .fold(0.0, f64::max),
             send_lag_p99_ms: lag.percentile_ms(0.99),
-            loop_util: threads.iter().map(|t| t.util).fold(0.0, f64::max),
+            loop_util: busiest.max(shared),
             dead: sum(|t| t.dead),
         }
     }
@@ -293,7 +296,8 @@ mod tests {
                 util: number as f64 / 10.0,
             }
         };
-        let report = Report::of(&[thread(1, &[1000, 2000]), thread(2, &[9000])]);
+        let threads = [thread(1, &[1000, 2000]), thread(2, &[9000])];
+        let report = Report::of(&threads, 4);
         assert_eq!((report.sent_cursor, report.sent_stroke), (2, 4));
         assert_eq!((report.got_cursor, report.got_stroke), (2, 1));
         assert_eq!(report.extrapolated_cursor, 6);
@@ -303,6 +307,8 @@ mod tests {
         assert_eq!((report.observer_bytes, report.thin_bytes), (20, 6));
         assert_eq!((report.dead, report.loop_util), (3, 0.2));
         assert!((report.send_lag_p99_ms - 0.4).abs() < 0.01);
+        let util = Report::of(&threads, 1).loop_util;
+        assert!((util - 0.3).abs() < 1e-9, "both on one core");
     }
 
     #[test]

@@ -3,15 +3,14 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use chalkboard_client::native::{DATAGRAM_RECEIVE_BYTES_MAX, Link};
+use chalkboard_client::native::Link;
 use chalkboard_shared::BoardRect;
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
 use crate::address::{BoardLink, Directory, Site};
 use crate::clock::Clock;
-use crate::player::{Observer, library_client};
-use crate::swarm::bind;
+use crate::observer::{Observer, library_client};
 
 /// How long one join may take.
 const JOIN_WAIT: Duration = Duration::from_secs(120);
@@ -79,7 +78,7 @@ async fn join(
     time: u32,
 ) -> Result<JoinRun> {
     let address = directory.session(board.board).await?;
-    let socket = bind(&address, DATAGRAM_RECEIVE_BYTES_MAX)?;
+    let socket = address.socket()?;
     let client = library_client(time, board, view)?;
     let clock = Clock::start();
     let link = Link::web_transport_on(&socket, &address.url, None).await?;

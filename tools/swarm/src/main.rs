@@ -1,7 +1,8 @@
 //! `chalkboard-swarm`: clients by the thousand, for people who want to see what a server bears, and for harnesses.
 //!
-//! - The load: [`spec`] says who does what, [`swarm`] runs it on a few threads, each client a [`player`]; [`schedule`]
-//!   and [`clock`] keep time, [`pen`] draws, [`address`] finds the server.
+//! - The load: [`spec`] says who does what, [`swarm`] runs it on a few threads, a [`role`] for each client: thin ones by
+//!   the thousand in a [`fleet`], and a few that look ([`observer`]); [`agenda`], [`schedule`], [`rhythm`] and [`clock`]
+//!   keep time, [`pen`] draws, [`address`] finds the server.
 //! - What comes of it: [`counts`] and [`sample`]; [`join`] times joins.
 //! - Durability: [`kills`] ends servers of its own in the middle of everything and looks for what they promised.
 //! - What a server tells of itself: [`metrics`].
@@ -11,24 +12,27 @@
 //! It knows a server only by what travels, by its metrics, and by what the system tells of its process; [`kills`] also reads its store.
 
 mod address;
+mod agenda;
 mod clock;
 mod counts;
 mod figures;
+mod fleet;
 mod join;
 mod kills;
 mod load_process;
 mod metrics;
+mod observer;
 mod own_server;
 mod pen;
-mod player;
 mod protocol;
 mod report;
+mod rhythm;
+mod role;
 mod sample;
 mod scenario;
 mod schedule;
 mod spec;
 mod swarm;
-mod thin;
 mod walkers;
 
 use std::process::ExitCode;

@@ -10,8 +10,9 @@ use crate::address::{BENCH, Site};
 use crate::clock::Clock;
 use crate::counts::Report;
 use crate::join::{JoinRun, join_often};
+use crate::role::middle_screen;
 use crate::spec::Spec;
-use crate::swarm::{Swarm, make_rooms, middle_screen};
+use crate::swarm::{Swarm, make_rooms};
 
 /// Longest command that is read.
 const COMMAND_BYTES_MAX: usize = 4096;

@@ -20,8 +20,8 @@ use crate::kills::people::{Ways, person};
 use crate::kills::victim::Victim;
 use crate::kills::{KillOptions, kill_often};
 use crate::own_server::OwnServer;
+use crate::role::middle_screen;
 use crate::sample::Percentiles;
-use crate::swarm::middle_screen;
 
 /// Ops of one stroke as it is drawn here: it begins with all of its points, and ends.
 const OPS_PER_STROKE: f64 = 2.0;

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::Result;
-use chalkboard_client::native::{DATAGRAM_RECEIVE_BYTES_MAX, Link};
+use chalkboard_client::native::Link;
 use rustix::thread::{CpuSet, sched_setaffinity};
 use serde_json::json;
 use tokio::time::timeout;
@@ -16,7 +16,6 @@ use super::room::{percentiles, workshop};
 use super::row::{Row, Verdict};
 use super::run::{Run, run, run_beside};
 use crate::address::{BENCH, Directory, Site};
-use crate::swarm::bind;
 
 /// People in the room.
 const PEOPLE: u32 = 100;
@@ -80,7 +79,7 @@ async fn knock(port: u16, until: &AtomicBool, count: &AtomicU64) -> Result<()> {
     let address = Directory::new(Site::local(port))
         .session(BENCH.board)
         .await?;
-    let socket = bind(&address, DATAGRAM_RECEIVE_BYTES_MAX)?;
+    let socket = address.socket()?;
     let stranger = async || {
         while !until.load(Ordering::Relaxed) {
             let link = Link::web_transport_on(&socket, &address.url, None);

@@ -1,0 +1,171 @@
+//! What the clients of a thread have to do next, and having it done.
+
+use crate::counts::Counts;
+use crate::schedule::{Due, Schedule, phase};
+use crate::spec::Part;
+
+/// Somebody who sends when told to.
+pub(crate) trait Hand {
+    /// Moves the cursor to where it is at this moment of the schedule. `false` where that is not worth sending at the
+    /// room's pace.
+    fn point(&mut self, due_ns: i64) -> bool;
+
+    /// Draws the batches of these moments, in seconds. `false` if they could not be sent.
+    fn draw(&mut self, times: impl Iterator<Item = f64>, now_ns: i64) -> bool;
+}
+
+/// When each client moves and draws.
+#[derive(Debug, Default)]
+pub(crate) struct Agenda {
+    schedule: Schedule,
+    lines: Vec<Line>,
+}
+
+/// What one sender of the schedule is.
+#[derive(Debug, Clone, Copy)]
+struct Line {
+    place: usize,
+    is_cursor: bool,
+    hz: f64,
+}
+
+/// Something to do now.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Task {
+    /// Whose: the place that [`Agenda::new`] was given.
+    pub(crate) place: usize,
+    is_cursor: bool,
+    hz: f64,
+    due: Due,
+}
+
+impl Agenda {
+    /// Of clients at some places, with their numbers and parts, who begin at `start_ns`.
+    pub(crate) fn new(
+        clients: impl IntoIterator<Item = (usize, u32, Part)>,
+        start_ns: i64,
+    ) -> Self {
+        let mut agenda = Self::default();
+        for (place, client, part) in clients {
+            for (is_cursor, hz, salt) in [(true, part.cursor_hz, 0.0), (false, part.ink_hz, 0.37)] {
+                if hz > 0.0 {
+                    agenda.schedule.add(start_ns, hz, phase(client, salt));
+                    agenda.lines.push(Line {
+                        place,
+                        is_cursor,
+                        hz,
+                    });
+                }
+            }
+        }
+        agenda
+    }
+
+    /// When something is due next; `None` where nobody sends.
+    pub(crate) fn next_ns(&self) -> Option<i64> {
+        self.schedule.next_ns()
+    }
+
+    /// The next task that is due.
+    pub(crate) fn pop(&mut self, now_ns: i64) -> Option<Task> {
+        let due = self.schedule.pop(now_ns)?;
+        let Line {
+            place,
+            is_cursor,
+            hz,
+        } = self.lines[due.sender];
+        Some(Task {
+            place,
+            is_cursor,
+            hz,
+            due,
+        })
+    }
+}
+
+impl Task {
+    /// Has it done, and counts what was sent and how late.
+    pub(crate) fn perform(self, hand: &mut impl Hand, now_ns: i64, counts: &mut Counts) {
+        let Self { due, hz, .. } = self;
+        let at_s = |k: u32| due.at_ns as f64 / 1e9 + f64::from(k) / hz;
+        let sent = if self.is_cursor {
+            // Of several that are due only the newest place is worth telling.
+            let newest_ns = due.at_ns + (f64::from(due.count - 1) / hz * 1e9) as i64;
+            u32::from(hand.point(newest_ns))
+        } else if hand.draw((0..due.count).map(at_s), now_ns) {
+            due.count
+        } else {
+            0
+        };
+        if sent > 0 {
+            let lag_us = ((now_ns - due.at_ns).max(0) / 1000) as u64;
+            counts.sent(self.is_cursor, sent, lag_us);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Default)]
+    struct Noted {
+        points: Vec<i64>,
+        times: Vec<f64>,
+        refuses: bool,
+    }
+
+    impl Hand for Noted {
+        fn point(&mut self, due_ns: i64) -> bool {
+            self.points.push(due_ns);
+            !self.refuses
+        }
+
+        fn draw(&mut self, times: impl Iterator<Item = f64>, _now_ns: i64) -> bool {
+            self.times.extend(times);
+            !self.refuses
+        }
+    }
+
+    fn part(cursor_hz: f64, ink_hz: f64) -> Part {
+        Part {
+            cursor_hz,
+            ink_hz,
+            samples: 3,
+        }
+    }
+
+    fn perform_all(agenda: &mut Agenda, now_ns: i64, hand: &mut Noted) -> (Counts, Vec<usize>) {
+        let (mut counts, mut places) = (Counts::new(0), Vec::new());
+        while let Some(task) = agenda.pop(now_ns) {
+            places.push(task.place);
+            task.perform(hand, now_ns, &mut counts);
+        }
+        (counts, places)
+    }
+
+    #[test]
+    fn cursors_skip_to_the_newest_and_ink_makes_up_for_all() {
+        let mut agenda = Agenda::new([(7, 0, part(20.0, 20.0)), (8, 1, part(0.0, 0.0))], 0);
+        let mut hand = Noted::default();
+        let (counts, places) = perform_all(&mut agenda, 100_000_000, &mut hand);
+        assert_eq!(places, [7, 7], "who does nothing has no tasks");
+        assert_eq!(hand.points, [100_000_000], "of 0, 50 and 100 ms the last");
+        assert_eq!(hand.times.len(), 2, "18.5 and 68.5 ms");
+        assert!((hand.times[1] - hand.times[0] - 0.05).abs() < 1e-9);
+        assert_eq!((counts.sent_cursor, counts.sent_stroke), (1, 2));
+    }
+
+    #[test]
+    fn what_was_not_sent_is_not_counted() {
+        let mut agenda = Agenda::new([(0, 0, part(20.0, 20.0))], 0);
+        let mut hand = Noted {
+            refuses: true,
+            ..Noted::default()
+        };
+        let (counts, places) = perform_all(&mut agenda, 100_000_000, &mut hand);
+        assert_eq!(places.len(), 2);
+        assert_eq!((counts.sent_cursor, counts.sent_stroke), (0, 0));
+        assert!(agenda.next_ns() > Some(100_000_000));
+    }
+}
