@@ -197,7 +197,7 @@ pub struct Client {
     thinned: Vec<StrokeId>,
     /// Strokes of a new coverage are on their way.
     covering: bool,
-    /// Those in view have come.
+    /// Those in view have come, or those on top of very many.
     is_shown: bool,
     /// The last answered op whose stroke may be among them: until then it shows as predicted.
     arriving: u32,
@@ -1061,7 +1061,8 @@ impl Client {
         self.link == Link::Open
     }
 
-    /// Everything in view has arrived on the present link, though more around it may follow.
+    /// Everything in view has arrived on the present link, or, of more than can come at once, what lies on top of it all
+    /// over the view. The rest, and what is around, may follow.
     pub const fn is_shown(&self) -> bool {
         self.is_shown
     }

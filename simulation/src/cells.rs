@@ -20,7 +20,7 @@ use chalkboard_shared::{BoardPoint, BoardRect, Stroke, StrokeId, Tick};
 const CELL_WEIGHT_MAX: usize = 8 * 1024;
 
 /// What a stroke weighs beside its points.
-const STROKE_WEIGHT: usize = 8;
+pub(crate) const STROKE_WEIGHT: usize = 8;
 
 /// Bytes of chunks kept: a board of 1,000,000 strokes has 45 MB of them, an eighth of what it takes in memory.
 const CACHE_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -304,11 +304,19 @@ impl Cells {
         }
     }
 
-    /// The strokes of a leaf.
+    /// The strokes of a leaf, in the order in which they came into view, but where some were taken out.
     pub(crate) fn strokes(&self, cell: CellId) -> &[Entity] {
         match &self.cells[cell.0 as usize].content {
             Content::Leaf(leaf) => &leaf.strokes,
             Content::Branch(_) => &[],
+        }
+    }
+
+    /// What a leaf holds: its points, and [`STROKE_WEIGHT`] for each stroke.
+    pub(crate) fn weight(&self, cell: CellId) -> usize {
+        match &self.cells[cell.0 as usize].content {
+            Content::Leaf(leaf) => leaf.weight,
+            Content::Branch(_) => 0,
         }
     }
 

@@ -7,7 +7,12 @@
 //! meanwhile comes from [`crate::interest`]. Who comes back ([`crate::resuming`]) gets the strokes that have changed
 //! meanwhile first, and of cells only what was not held.
 //!
+//! Where what is lacking in view is more than can be there at once, what lies on top of it ([`sketch`]) comes before the
+//! cells, and the session is told that it has something to show as soon as it has that.
+//!
 //! Both following views and encoding chunks have a measure a tick: whoever comes too late for it goes on in the next.
+
+mod sketch;
 
 use std::cmp::Reverse;
 use std::collections::VecDeque;
@@ -26,6 +31,7 @@ use crate::people::{People, User, Viewport};
 use crate::resuming::{Lacked, Recent, lacked};
 use crate::room::Clock;
 use crate::strokes::Body;
+use sketch::sketch;
 
 /// Points encoded in one tick, for all sessions together: 3 to 5 ms, and the last cell may pass it by half. What is
 /// kept encoded costs nothing.
@@ -45,9 +51,9 @@ const AREAS_AT_ONCE: u64 = 10;
 const CHUNK_BYTES_PER_MS: u64 = 8_000;
 const CHUNK_BYTES_AT_ONCE: u64 = 64_000_000;
 
-/// Points at which a chunk of changed strokes is closed, whose last one may have as many as a stroke may have: as
-/// large as those of cells.
-const CHANGED_POINTS_PER_CHUNK: usize = 32 * 1024;
+/// Points at which a chunk of changed strokes, or of a sketch's, is closed, whose last one may have as many as a stroke may
+/// have: with that far below what a chunk may hold.
+const LISTED_POINTS_PER_CHUNK: usize = 32 * 1024;
 
 /// Sessions whose view or chunks need attention, in the order of their turns.
 #[derive(Resource, Debug, Default)]
@@ -70,11 +76,14 @@ impl Turns {
 pub(crate) struct Backlog {
     /// Strokes that it holds as they were before, the next one last.
     changed: Vec<Entity>,
+    /// Strokes that come before their cells, where so much is in view that a part of it is shown first; the next one last.
+    /// `None` where there is no need, and when it has been sent.
+    sketch: Option<Vec<Entity>>,
     /// The next one last.
     cells: Vec<Lacking>,
     /// The area before this one, of which the session has everything else.
     held: Option<BoardRect>,
-    /// The session waits to hear that it has everything in view.
+    /// The session waits to hear that it has everything in view, or the sketch of it.
     is_showing: bool,
     /// New areas that it has had, [`AREA_INTERVAL_MS`] each.
     areas: Measure,
@@ -113,6 +122,13 @@ struct Lacking {
     in_view: bool,
 }
 
+impl Lacking {
+    /// A session that holds this area lacks a stroke of the cell.
+    fn lacks(self, stroke: &Stroke, held: Option<BoardRect>) -> bool {
+        !self.in_part || !held.is_some_and(|held| held.intersects(stroke.extent()))
+    }
+}
+
 /// Notes whose view has left its area.
 pub(crate) fn notice_views(
     mut viewports: Query<(&User, &mut Viewport), Changed<Viewport>>,
@@ -140,6 +156,7 @@ pub(crate) fn follow_views(
     clock: Res<Clock>,
     mut output: ResMut<Output>,
 ) {
+    let stroke_of = |entity| bodies.get(entity).ok().map(|Body(stroke)| stroke);
     let mut looked_at = 0;
     let mut early = Vec::new();
     while looked_at < CELLS_PER_TICK
@@ -179,7 +196,8 @@ pub(crate) fn follow_views(
                 output.reliable(session, chunk);
             }
         }
-        looked_at += viewport.backlog.fill(&cells, viewport.view, held, coverage);
+        let (view, backlog) = (viewport.view, &mut viewport.backlog);
+        looked_at += backlog.fill(&cells, stroke_of, view, held, coverage);
         if !viewport.is_covering {
             viewport.is_covering = true;
             turns.waiting.push_back(session);
@@ -214,21 +232,13 @@ impl Backlog {
         (!growing.is_empty()).then(|| ServerMessage::encode_chunk(growing))
     }
 
-    /// The next of the strokes that have changed.
-    fn next_changed(&mut self, bodies: &Query<&Body>, work: &mut usize) -> Option<Bytes> {
-        let mut points = 0;
-        let mut strokes = Vec::new();
-        while points < CHANGED_POINTS_PER_CHUNK
-            && strokes.len() < CHUNK_STROKES_MAX
-            && let Some(entity) = self.changed.pop()
-        {
-            if let Ok(Body(stroke)) = bodies.get(entity) {
-                points += stroke.point_count as usize;
-                strokes.push(stroke);
-            }
-        }
-        *work = work.saturating_sub(points);
-        (!strokes.is_empty()).then(|| ServerMessage::encode_chunk(strokes))
+    /// The next of the strokes that have changed, or of the sketch.
+    fn next_listed(&mut self, bodies: &Query<&Body>, work: &mut usize) -> Option<Bytes> {
+        let chunk = next_of(&mut self.changed, |_| true, bodies, work);
+        let sketch = self.sketch.as_mut().filter(|_| chunk.is_none());
+        // What was erased since the sketch was made is not looked for by anybody.
+        let is_visible = |stroke: &Stroke| !stroke.erased.value;
+        chunk.or_else(|| next_of(sketch?, is_visible, bodies, work))
     }
 
     /// Nothing is lacking.
@@ -236,10 +246,11 @@ impl Backlog {
         self.changed.is_empty() && self.cells.is_empty()
     }
 
-    /// What a session lacks of a new area. Answers how many cells were looked at.
-    fn fill(
+    /// What a session lacks of a new area. Answers how many cells and strokes were looked at.
+    fn fill<'a>(
         &mut self,
         cells: &Cells,
+        stroke_of: impl Fn(Entity) -> Option<&'a Stroke>,
         view: BoardRect,
         held: Option<BoardRect>,
         coverage: Coverage,
@@ -248,7 +259,7 @@ impl Backlog {
         waiting.sort_unstable();
         let mut wanted = Vec::new();
         let area = coverage.rect();
-        let looked_at = cells.search(area, &waiting, |cell, bounds, is_waiting| {
+        let mut looked_at = cells.search(area, &waiting, |cell, bounds, is_waiting| {
             // A session that waited for a cell may have some of it, but is not relied upon to.
             let in_part = !is_waiting && held.is_some_and(|held| held.intersects(bounds));
             let is_held = in_part && held.is_some_and(|held| held.contains_rect(bounds));
@@ -266,15 +277,27 @@ impl Backlog {
         self.cells = wanted.into_iter().map(|(_, lacking)| lacking).collect();
         self.held = held;
         self.is_showing = true;
+        let in_view = self.cells.iter().rev().take_while(|next| next.in_view);
+        self.sketch = sketch(cells, in_view, |lacking, entity| {
+            looked_at += 1;
+            let stroke = stroke_of(entity)?;
+            let is_seen = stroke.extent().intersects(view) && lacking.lacks(stroke, held);
+            is_seen.then_some(stroke.point_count as usize)
+        });
         looked_at
     }
 
-    /// `true` once, when the session has everything in view: cells in view are taken first.
+    /// `true` once, when the session has everything in view, or a sketch of it: cells in view are taken first.
     fn take_shown(&mut self) -> bool {
-        let is_shown = self.is_showing
-            && self.changed.is_empty()
-            && self.cells.last().is_none_or(|next| !next.in_view);
-        self.is_showing &= !is_shown;
+        let is_in_view = match &self.sketch {
+            Some(sketch) => sketch.is_empty(),
+            None => self.cells.last().is_none_or(|next| !next.in_view),
+        };
+        let is_shown = self.is_showing && self.changed.is_empty() && is_in_view;
+        if is_shown {
+            self.is_showing = false;
+            self.sketch = None;
+        }
         is_shown
     }
 
@@ -288,35 +311,28 @@ impl Backlog {
         work: &mut usize,
     ) -> Option<Bytes> {
         if *work > 0
-            && let Some(chunk) = self.next_changed(bodies, work)
+            && let Some(chunk) = self.next_listed(bodies, work)
         {
             return Some(chunk);
         }
         let stroke_of = |entity| bodies.get(entity).ok().map(|Body(stroke)| stroke);
         while *work > 0
-            && let Some(Lacking {
-                cell,
-                in_part,
-                in_view,
-            }) = self.cells.pop()
+            && let Some(lacking) = self.cells.pop()
         {
+            let cell = lacking.cell;
             match cells.shape(cell) {
                 CellShape::Branch(parts) => {
-                    let parts = parts.map(|cell| Lacking {
-                        cell,
-                        in_part,
-                        in_view,
-                    });
+                    let parts = parts.map(|cell| Lacking { cell, ..lacking });
                     self.cells.extend(parts);
                 }
                 CellShape::Leaf(0) => {}
                 CellShape::Leaf(strokes) => {
-                    let held = self.held.filter(|_| in_part);
                     let is_lacking = |&entity: &Entity| {
-                        let extent = stroke_of(entity).map_or(BoardRect::EMPTY, Stroke::extent);
-                        extent.intersects(area) && !held.is_some_and(|held| held.intersects(extent))
+                        stroke_of(entity).is_some_and(|stroke| {
+                            stroke.extent().intersects(area) && lacking.lacks(stroke, self.held)
+                        })
                     };
-                    if in_part {
+                    if lacking.in_part {
                         *work = work.saturating_sub(strokes);
                     }
                     if !cells.strokes(cell).iter().any(is_lacking) {
@@ -330,6 +346,31 @@ impl Backlog {
         }
         None
     }
+}
+
+/// The next of a list's strokes that are wanted, the list's last ones: as many as make a chunk.
+fn next_of(
+    list: &mut Vec<Entity>,
+    is_wanted: impl Fn(&Stroke) -> bool,
+    bodies: &Query<&Body>,
+    work: &mut usize,
+) -> Option<Bytes> {
+    let mut points = 0;
+    let mut strokes = Vec::new();
+    while points < LISTED_POINTS_PER_CHUNK
+        && strokes.len() < CHUNK_STROKES_MAX
+        && let Some(entity) = list.pop()
+    {
+        if let Ok(Body(stroke)) = bodies.get(entity)
+            && is_wanted(stroke)
+        {
+            points += stroke.point_count as usize;
+            strokes.push(stroke);
+        }
+    }
+    *work = work.saturating_sub(points);
+    strokes.sort_unstable_by_key(|stroke| stroke.z);
+    (!strokes.is_empty()).then(|| ServerMessage::encode_chunk(strokes))
 }
 
 /// How much later than others a cell is wanted: first those in the view, each group from the middle outwards.

@@ -8,7 +8,7 @@ use chalkboard_shared::{
 };
 use chalkboard_simulation::Input;
 use chalkboard_tests::dice::Dice;
-use chalkboard_tests::ensemble::{BAD, Ensemble};
+use chalkboard_tests::ensemble::{BAD, Ensemble, GOOD};
 use chalkboard_tests::stage::{Stage, chunk_strokes, join, ops};
 
 const STYLE: StrokeStyle = StrokeStyle {
@@ -112,6 +112,26 @@ fn everything_comes_and_what_is_looked_at_comes_first() {
 }
 
 #[test]
+fn what_is_no_more_than_can_come_at_once_is_complete_when_it_is_shown() {
+    let mut stage = drawn(4500, 6000);
+    let view = px(-5000, -5000, 5000, 5000);
+    let all = stage.room.strokes().into_iter();
+    let in_view = all.filter(|stroke| stroke.extent().intersects(view));
+    let in_view: Vec<StrokeId> = in_view.map(|stroke| stroke.id).collect();
+    let messages = come_in(&mut stage, 2, view).concat();
+    let is_shown = |message: &ServerMessage| *message == ServerMessage::Shown;
+    let shown = messages.iter().position(is_shown).expect("it is told");
+    let before = chunk_strokes(&messages[..shown]);
+    assert!(before.len() < 4500, "and without what is around it");
+    assert!(in_view.iter().all(|stroke| before.contains(stroke)));
+    let mut distinct = chunk_strokes(&messages);
+    let sent = distinct.len();
+    distinct.sort_unstable();
+    distinct.dedup();
+    assert_eq!(distinct.len(), sent, "each once");
+}
+
+#[test]
 fn who_comes_next_gets_the_same_bytes_and_a_change_renews_only_its_own_cell() {
     let mut stage = drawn(3000, 6000);
     let view = px(-6000, -6000, 6000, 6000);
@@ -177,6 +197,153 @@ fn strokes_that_begin_at_the_same_point_are_no_trouble() {
     stage.settle();
     let messages = come_in(&mut stage, 2, px(-600, -600, 600, 600)).concat();
     assert_eq!(chunk_strokes(&messages).len(), 1000);
+}
+
+/// Strokes of a dense board: so many lie above each other at each place of a square, places apart by so many pixels.
+const LAYERS: usize = 3;
+const SIDE: i32 = 28;
+const APART_PX: i32 = 40;
+
+/// A view of all of a dense board, and a part of it that is far from its middle.
+const fn dense_view() -> (BoardRect, BoardRect) {
+    let end = SIDE * APART_PX * 16;
+    let view = BoardRect {
+        min: BoardPoint::new(-100, -100),
+        max: BoardPoint::new(end, end),
+    };
+    let corner = BoardRect {
+        min: BoardPoint::new(end / 4 * 3, end / 4 * 3),
+        max: BoardPoint::new(end, end),
+    };
+    (view, corner)
+}
+
+/// A small piece of ink on the spot.
+fn speck(dice: &mut Dice, at: BoardPoint, points: usize) -> Vec<InkPoint> {
+    let mut near = |v: i32| v + dice.between(-90, 90);
+    (0..points)
+        .map(|_| InkPoint::new(near(at.x), near(at.y), 128))
+        .collect()
+}
+
+/// An editor who has filled a screen several times over, more than can come to somebody at once.
+fn dense(seed: u64) -> Ensemble {
+    let mut ensemble = Ensemble::of_editors(1, seed, GOOD);
+    for _ in 0..LAYERS {
+        for place in 0..SIDE * SIDE {
+            let (column, row) = (place % SIDE, place / SIDE);
+            let at = BoardPoint::new(column * APART_PX * 16, row * APART_PX * 16);
+            let ink = speck(&mut ensemble.dice, at, 240);
+            let client = &mut ensemble.members[0].client;
+            let stroke = client.begin_stroke(STYLE, &ink);
+            client.finish_stroke(stroke);
+            if place % 64 == 0 {
+                ensemble.step();
+            }
+        }
+    }
+    ensemble.settle();
+    ensemble
+}
+
+/// Somebody comes in; steps until something is shown to them.
+fn come_in_sight(ensemble: &mut Ensemble) -> usize {
+    let newcomer = ensemble.add(Rights::Edit, dense_view().0);
+    for _ in 0..100 {
+        ensemble.step();
+        if ensemble.members[newcomer].client.is_shown() {
+            return newcomer;
+        }
+    }
+    panic!("nothing is shown");
+}
+
+#[test]
+fn of_a_dense_board_what_lies_on_top_is_shown_first() {
+    let mut ensemble = dense(7);
+    let all = ensemble.room.stroke_count();
+    assert_eq!(all, LAYERS * (SIDE * SIDE) as usize);
+    // From here on strokes lie on top of all others.
+    let uppermost = ensemble.room.strokes()[all / LAYERS * (LAYERS - 1)].z;
+    let newcomer = come_in_sight(&mut ensemble);
+    let client = &ensemble.members[newcomer].client;
+    assert!(!client.is_loaded(), "there is more");
+    let (view, _) = dense_view();
+    let shown = client.board().strokes_in(view);
+    let on_top = shown.iter().filter(|stroke| stroke.z >= uppermost).count();
+    // With the first cells, that come in the same tick.
+    assert!(
+        shown.len() < all / 4,
+        "{} of {all} strokes came first",
+        shown.len()
+    );
+    assert!(
+        on_top > shown.len() * 3 / 4,
+        "{on_top} of {} lie on top",
+        shown.len()
+    );
+    let part = SIDE * APART_PX / 4;
+    for column in 0..4 {
+        for row in 0..4 {
+            let (x, y) = (column * part, row * part);
+            let seen = client
+                .board()
+                .strokes_in(px(x, y, x + part - 10, y + part - 10));
+            assert!(seen.len() > 8, "{} strokes at {x}, {y}", seen.len());
+        }
+    }
+    ensemble.settle();
+    let client = &ensemble.members[newcomer].client;
+    assert_eq!(client.board().len(), all);
+    assert_eq!(client.digest(), ensemble.room.digest());
+    ensemble.check_agreement();
+}
+
+#[test]
+fn what_becomes_of_a_stroke_between_its_sketch_and_its_cell_is_right() {
+    let mut ensemble = dense(8);
+    let (_, corner) = dense_view();
+    let all_in_corner = ensemble.members[0].client.board().strokes_in(corner).len();
+    let ink = speck(&mut ensemble.dice, corner.center(), 3);
+    let growing = ensemble.members[0].client.begin_stroke(STYLE, &ink);
+    ensemble.settle();
+    let newcomer = come_in_sight(&mut ensemble);
+    let in_corner = |ensemble: &Ensemble, n: usize| -> Vec<StrokeId> {
+        let seen = ensemble.members[n].client.board().strokes_in(corner);
+        seen.iter().map(|stroke| stroke.id).collect()
+    };
+    let sketched = in_corner(&ensemble, newcomer);
+    let [erased, own, restyled, ..] = sketched[..] else {
+        panic!("only {sketched:?} of the corner are shown")
+    };
+    assert!(sketched[3..].contains(&growing), "it is the newest");
+
+    let ink = speck(&mut ensemble.dice, corner.center(), 5);
+    let author = &mut ensemble.members[0].client;
+    author.extend_stroke(growing, &ink);
+    author.erase(&[erased]);
+    let thick = StrokeStyle { width: 99, ..STYLE };
+    author.restyle(&[restyled], thick);
+    ensemble.members[newcomer].client.erase(&[own]);
+    let is_told = |ensemble: &Ensemble| {
+        let board = ensemble.members[newcomer].client.board();
+        let is_grown = board.get(growing).is_some_and(|s| s.point_count == 8);
+        let is_thick = board.get(restyled).is_some_and(|s| s.style.value == thick);
+        is_grown && is_thick && board.get(erased).is_none() && board.get(own).is_none()
+    };
+    for _ in 0..4 {
+        ensemble.step();
+    }
+    assert!(is_told(&ensemble));
+    let held = in_corner(&ensemble, newcomer).len();
+    assert!(
+        held < all_in_corner / 2,
+        "{held} of {all_in_corner} are there before they were told to"
+    );
+    ensemble.settle();
+    assert!(is_told(&ensemble));
+    assert_eq!(in_corner(&ensemble, newcomer).len(), all_in_corner + 1 - 2);
+    ensemble.check_agreement();
 }
 
 /// Views change every tick while strokes of a large board come, grow, are erased and restored.

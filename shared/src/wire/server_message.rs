@@ -86,7 +86,8 @@ pub enum ServerMessage {
     /// Strokes in and about the covered area ([`chunk`]); those outside of it are of no account, unless the
     /// client holds them.
     Chunk(Vec<Stroke>),
-    /// All strokes in view have been sent; the rest of the covered area follows.
+    /// All strokes in view have been sent, or, of more than can come at once, some of those on top all over the view,
+    /// which come again with all the others; the rest of the covered area follows.
     Shown,
     /// All strokes of the covered area have been sent; whatever the client holds beside them, and has not resumed with,
     /// is gone.

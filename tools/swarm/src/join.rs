@@ -24,12 +24,12 @@ pub(crate) struct JoinRun {
     pub(crate) bytes: u64,
     /// Strokes that the client holds.
     pub(crate) strokes: u64,
-    /// When everything in view was there, of joins that look at a part of the board.
+    /// When what is in view was shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) shown: Option<Shown>,
 }
 
-/// How far a join had come when everything in view was there.
+/// How far a join had come when everything in view was there, or, of more than can come at once, what lies on top of it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Shown {
     /// From connecting, in milliseconds.

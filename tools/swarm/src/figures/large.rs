@@ -98,11 +98,13 @@ fn join_of(
         ),
         asked: "<= 30 ms".to_owned(),
         measured: format!(
-            "{:.0} ms, {:.2} MB, {} strokes; with what is around it {:.0} ms, {:.2} MB; server {} MB",
+            "shown in {:.0} ms by {} strokes, {:.2} MB; all of it and what is around it in {:.0} ms, {} strokes, \
+             {:.2} MB; server {} MB",
             shown.ms,
-            shown.bytes as f64 / 1e6,
             shown.strokes,
+            shown.bytes as f64 / 1e6,
             screen.ms,
+            screen.strokes,
             screen.bytes as f64 / 1e6,
             memory / MB
         ),
