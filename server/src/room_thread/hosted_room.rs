@@ -30,6 +30,10 @@ const MESSAGES_PER_STEP_MAX: usize = 4096;
 const CURSORS_PER_STEP_MAX: usize = 16 * 1024;
 /// Ops between two snapshots, at the least: replaying them takes a few milliseconds.
 const SNAPSHOT_INTERVAL_OPS: u64 = 2000;
+/// Time from one snapshot to the next at the least: where hundreds draw, each would soon be followed by another of the
+/// whole board (measured: three a second and a fifth of the server's time). What is drawn meanwhile is replayed in some
+/// tens of milliseconds.
+const SNAPSHOT_PAUSE: Duration = Duration::from_secs(10);
 /// Pause after a snapshot that there was no place for.
 const SNAPSHOT_RETRY: Duration = Duration::from_secs(5);
 /// How long a room stays loaded with nobody in it: a reload of the page is not worth a load of the board.
@@ -379,11 +383,13 @@ impl HostedRoom {
         if position == self.snapshot_at {
             return;
         }
-        if self.snapshots.request(self.door.board()) {
+        let pause = if self.snapshots.request(self.door.board()) {
             self.snapshot_at = position;
+            SNAPSHOT_PAUSE
         } else {
-            self.snapshot_not_before = Instant::now() + SNAPSHOT_RETRY;
-        }
+            SNAPSHOT_RETRY
+        };
+        self.snapshot_not_before = Instant::now() + pause;
     }
 
     /// Writes a snapshot itself, which takes a tick of a large board's time: for a room that ends. Only when nothing is held: it belongs behind the
