@@ -41,3 +41,4 @@ mod telemetry;
 mod tls;
 mod token_bucket;
 mod transport;
+mod wake_queue;
