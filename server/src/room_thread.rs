@@ -9,6 +9,7 @@ mod arrivals;
 mod dispatch;
 mod hosted_room;
 mod pacing;
+mod snapshot_plan;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};

@@ -15,6 +15,7 @@ use chalkboard_simulation::{Input, Join, Now, Room};
 
 use super::arrivals::Arrivals;
 use super::dispatch::Dispatch;
+use super::snapshot_plan::SnapshotPlan;
 use crate::clock;
 use crate::outbox::PushError;
 use crate::outlet::Outlet;
@@ -28,14 +29,6 @@ use crate::telemetry::{Counters, ShortBoard};
 const MESSAGES_PER_STEP_MAX: usize = 4096;
 /// Cursors that one step takes.
 const CURSORS_PER_STEP_MAX: usize = 16 * 1024;
-/// Ops between two snapshots, at the least: replaying them takes a few milliseconds.
-const SNAPSHOT_INTERVAL_OPS: u64 = 2000;
-/// Time from one snapshot to the next at the least: where hundreds draw, each would soon be followed by another of the
-/// whole board (measured: three a second and a fifth of the server's time). What is drawn meanwhile is replayed in some
-/// tens of milliseconds.
-const SNAPSHOT_PAUSE: Duration = Duration::from_secs(10);
-/// Pause after a snapshot that there was no place for.
-const SNAPSHOT_RETRY: Duration = Duration::from_secs(5);
 /// How long a room stays loaded with nobody in it: a reload of the page is not worth a load of the board.
 const EMPTY_MAX: Duration = Duration::from_secs(10);
 
@@ -69,8 +62,7 @@ pub(crate) struct HostedRoom {
     spoken_durable: Position,
     /// Ends of steps that accepted ops and are not synced, and when they were made.
     unsynced: VecDeque<(Position, Instant)>,
-    snapshot_at: Position,
-    snapshot_not_before: Instant,
+    plan: SnapshotPlan,
     empty_since: Instant,
 }
 
@@ -118,8 +110,7 @@ impl HostedRoom {
             own_inputs: Vec::new(),
             recorder: None,
             held: None,
-            snapshot_at,
-            snapshot_not_before: now,
+            plan: SnapshotPlan::new(snapshot_at),
             empty_since: now,
         }
     }
@@ -378,43 +369,42 @@ impl HostedRoom {
     }
 
     fn snapshot_when_due(&mut self) {
-        // A large board takes long to fold, so that is done more rarely: the cost per op stays the same.
-        let interval = SNAPSHOT_INTERVAL_OPS.max(self.room.stroke_count() as u64 / 2);
-        let ops = self.room.position().0 - self.snapshot_at.0;
-        if ops >= interval && Instant::now() >= self.snapshot_not_before {
+        let strokes = self.room.stroke_count();
+        if self
+            .plan
+            .is_due(self.room.position(), strokes, Instant::now())
+        {
             self.request_snapshot();
         }
     }
 
     /// Has a snapshot made of what is stored, if something has changed since the last.
     pub(super) fn request_snapshot(&mut self) {
-        let position = self.room.position();
-        if position == self.snapshot_at {
+        let (position, now) = (self.room.position(), Instant::now());
+        if !self.plan.has_changed(position) {
             return;
         }
-        let pause = if self.snapshots.request(self.door.board()) {
-            self.snapshot_at = position;
-            SNAPSHOT_PAUSE
+        if self.snapshots.request(self.door.board()) {
+            self.plan.made(position, now);
         } else {
-            SNAPSHOT_RETRY
-        };
-        self.snapshot_not_before = Instant::now() + pause;
+            self.plan.refused(now);
+        }
     }
 
     /// Writes a snapshot itself, which takes a tick of a large board's time: for a room that ends. Only when nothing is held: it belongs behind the
     /// record of its position.
     pub(super) fn snapshot(&mut self) {
         let position = self.room.position();
-        if position == self.snapshot_at || self.held.is_some() {
+        if !self.plan.has_changed(position) || self.held.is_some() {
             return;
         }
         let snapshot = self.room.snapshot();
         match self.log.snapshot(self.door.board(), position, snapshot) {
-            Ok(()) => self.snapshot_at = position,
+            Ok(()) => self.plan.made(position, Instant::now()),
             Err(refusal) => {
                 // Costs time at the next load, nothing else.
                 tracing::debug!(board = %ShortBoard(self.door.board()), %refusal, "a snapshot was not written");
-                self.snapshot_not_before = Instant::now() + SNAPSHOT_RETRY;
+                self.plan.refused(Instant::now());
             }
         }
     }
