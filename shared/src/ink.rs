@@ -36,6 +36,9 @@ impl InkPoint {
 /// Shifts beyond this gain nothing: 2^7 units are 8 px.
 pub(crate) const SHIFT_MAX: u32 = 7;
 
+/// In the page only size counts, and three codes in one go are half a kilobyte of it.
+const IS_SMALL: bool = cfg!(target_arch = "wasm32");
+
 /// A non-empty list of points in packed form, checked when it was made: always decodable, within all limits.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct PackedInk {
@@ -76,17 +79,21 @@ impl PackedInk {
             let mut bits = BitWriter::new(w.as_mut_vec());
             for point in &points[2..] {
                 let now = channels(point);
-                let mut codes = [0; 3];
+                let (mut codes, mut ks) = ([0; 3], [0; 3]);
                 for c in 0..3 {
                     let faster = now[c].wrapping_sub(last[c]);
-                    codes[c] = zigzag(faster.wrapping_sub(speed[c]));
+                    let code = zigzag(faster.wrapping_sub(speed[c]));
+                    if IS_SMALL {
+                        bits.rice(code, adaptive[c].k());
+                    } else {
+                        (codes[c], ks[c]) = (code, adaptive[c].k());
+                    }
+                    adaptive[c].learn(code);
                     speed[c] = faster;
                 }
-                let [along, across, pressing] = &mut adaptive;
-                bits.rice_three(codes, [along.k(), across.k(), pressing.k()]);
-                along.learn(codes[0]);
-                across.learn(codes[1]);
-                pressing.learn(codes[2]);
+                if !IS_SMALL {
+                    bits.rice_three(codes, ks);
+                }
                 last = now;
             }
             bits.finish();

@@ -19,26 +19,11 @@ pub const fn unzigzag(v: u32) -> i32 {
     (v >> 1) as i32 ^ -((v & 1) as i32)
 }
 
-/// Bits that are written at once: with 7 that wait they are 7 whole bytes and some at the most.
-const WORD_BITS_MAX: u32 = 56;
-
-/// The bits of a Rice code and how many they are, at most 51; `None` for a value that escapes.
-#[inline]
-const fn code(v: u32, k: u32) -> Option<(u64, u32)> {
-    let high = v >> k;
-    if high >= ESCAPE {
-        return None;
-    }
-    let low = (v & ((1u32 << k) - 1)) as u64;
-    Some(((1 | low << 1) << high, high + 1 + k))
-}
-
 /// Appends bits to a byte vector.
 #[derive(Debug)]
 pub struct BitWriter<'a> {
     bytes: &'a mut Vec<u8>,
     pending: u64,
-    /// Bits that wait, fewer than 8.
     count: u32,
 }
 
@@ -54,7 +39,7 @@ impl<'a> BitWriter<'a> {
 
     /// Bytes in the vector once this is finished.
     pub const fn len(&self) -> usize {
-        self.bytes.len() + (self.count > 0) as usize
+        self.bytes.len() + self.count.div_ceil(8) as usize
     }
 
     /// Nothing is in the vector, and nothing was written.
@@ -66,68 +51,58 @@ impl<'a> BitWriter<'a> {
     #[inline]
     pub fn bits(&mut self, v: u32, count: u32) {
         debug_assert!(count <= 32 && (count == 32 || v >> count == 0));
-        self.word(v.into(), count);
-    }
-
-    /// The low `count` bits of `v`, 0 to [`WORD_BITS_MAX`] of them.
-    #[inline(always)]
-    fn word(&mut self, v: u64, count: u32) {
-        debug_assert!(count <= WORD_BITS_MAX && v >> count == 0);
-        self.pending |= v << self.count;
+        self.pending |= u64::from(v) << self.count;
         self.count += count;
-        // Whole bytes go out, at most 7; eight are written and those behind them taken back, which is one store.
-        let whole = (self.count / 8) as usize;
-        self.bytes.extend_from_slice(&self.pending.to_le_bytes());
-        self.bytes.truncate(self.bytes.len() - 8 + whole);
-        self.pending >>= 8 * whole;
-        self.count %= 8;
+        if self.count >= 32 {
+            self.bytes
+                .extend_from_slice(&(self.pending as u32).to_le_bytes());
+            self.pending >>= 32;
+            self.count -= 32;
+        }
     }
 
     /// A Rice code with parameter `k`, 0 to 31.
     #[inline]
     pub fn rice(&mut self, v: u32, k: u32) {
-        match code(v, k) {
-            Some((word, count)) => self.word(word, count),
-            None => self.escape(v),
+        let high = v >> k;
+        if high >= ESCAPE {
+            self.bits(0, ESCAPE);
+            self.bits(v, 32);
+        } else if high + 1 + k <= 32 {
+            let low = v & ((1u32 << k) - 1);
+            self.bits((1 | low << 1) << high, high + 1 + k);
+        } else {
+            self.bits(1 << high, high + 1);
+            self.bits(v & ((1u32 << k) - 1), k);
         }
     }
 
     /// Three Rice codes, each with its parameter, in one go where they are as short as most are.
     #[inline]
     pub(crate) fn rice_three(&mut self, values: [u32; 3], ks: [u32; 3]) {
-        let (mut word, mut count) = (0, 0);
+        let (mut word, mut count) = (0u64, 0);
         for n in 0..3 {
-            let Some((bits, length)) = code(values[n], ks[n]) else {
-                return self.rice_each(values, ks);
-            };
-            if count + length > WORD_BITS_MAX {
-                return self.rice_each(values, ks);
+            let (v, k) = (values[n], ks[n]);
+            let high = v >> k;
+            let length = high.saturating_add(1 + k);
+            if high >= ESCAPE || count + length > 32 {
+                for (v, k) in values.into_iter().zip(ks) {
+                    self.rice(v, k);
+                }
+                return;
             }
-            word |= bits << count;
+            let low = u64::from(v) & ((1 << k) - 1);
+            word |= ((1 | low << 1) << high) << count;
             count += length;
         }
-        self.word(word, count);
-    }
-
-    #[cold]
-    fn rice_each(&mut self, values: [u32; 3], ks: [u32; 3]) {
-        for (v, k) in values.into_iter().zip(ks) {
-            self.rice(v, k);
-        }
-    }
-
-    /// A value that is far too large for its code.
-    #[cold]
-    fn escape(&mut self, v: u32) {
-        self.bits(0, ESCAPE);
-        self.bits(v, 32);
+        self.bits(word as u32, count);
     }
 
     /// Fills the last byte with zeros.
     pub fn finish(self) {
-        if self.count > 0 {
-            self.bytes.push(self.pending as u8);
-        }
+        let left = self.count.div_ceil(8) as usize;
+        self.bytes
+            .extend_from_slice(&self.pending.to_le_bytes()[..left]);
     }
 }
 
@@ -292,7 +267,7 @@ mod tests {
     use super::*;
 
     fn small_or_any() -> impl Strategy<Value = u32> {
-        prop_oneof![4 => 0u32..200, 1 => any::<u32>()]
+        prop_oneof![6 => 0u32..8, 2 => 0u32..200, 1 => any::<u32>()]
     }
 
     proptest! {
@@ -314,7 +289,7 @@ mod tests {
         }
 
         #[test]
-        fn three_codes_are_those_of_each(values in proptest::collection::vec(([small_or_any(), small_or_any(), small_or_any()], [0u32..32, 0u32..32, 0u32..32]), 0..40)) {
+        fn three_codes_are_those_of_each(values in proptest::collection::vec(([small_or_any(), small_or_any(), small_or_any()], [0u32..4, 0u32..32, 0u32..4]), 0..40)) {
             let (mut together, mut apart) = (vec![7], vec![7]);
             let mut w = BitWriter::new(&mut together);
             for &(three, ks) in &values {
