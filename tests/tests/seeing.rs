@@ -212,10 +212,12 @@ fn a_large_board_comes_nearest_first_and_at_the_pace_of_the_connection() {
     stage.step([join(2, Rights::View, px(2600, 1600, 3600, 2400))]);
     stage.settle();
     let first = stage.take(2);
-    assert_eq!(
-        chunk_strokes(&first).first(),
-        Some(&stroke(counter)),
-        "the nearest comes first"
+    let is_chunk = |message: &&ServerMessage| matches!(message, ServerMessage::Chunk(_));
+    let first_chunk = first.iter().find(is_chunk).expect("something comes");
+    let nearest = chunk_strokes(std::slice::from_ref(first_chunk));
+    assert!(
+        nearest.contains(&stroke(counter)) && nearest.len() < 256,
+        "the nearest comes first, with few others"
     );
     assert!(
         !first.contains(&ServerMessage::Covered),
