@@ -23,7 +23,6 @@ use crate::room_thread::{HostedRoom, RoomThread, Wake};
 use crate::snapshots::SnapshotThread;
 use crate::storage::{BoardRecord, LogHandle, StorageError, Trouble};
 use crate::telemetry::{Counters, ShortBoard};
-use crate::wake_queue::WakeSender;
 
 /// Rooms that may be loaded at once: an empty one takes about 105 KB.
 pub(crate) const ROOMS_MAX: usize = 16 * 1024;
@@ -127,7 +126,7 @@ pub(crate) struct Boards {
     loads: Semaphore,
     is_stopping: AtomicBool,
     next_thread: AtomicUsize,
-    wakes: Vec<WakeSender<Wake>>,
+    wakes: Vec<crossbeam_channel::Sender<Wake>>,
     threads: Mutex<Vec<RoomThread>>,
     snapshots: Mutex<Option<SnapshotThread>>,
 }

@@ -41,4 +41,3 @@ mod telemetry;
 mod tls;
 mod token_bucket;
 mod transport;
-mod wake_queue;

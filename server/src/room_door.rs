@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use chalkboard_shared::wire::{Profile, Resume};
 use chalkboard_shared::{ActorId, BoardId, BoardRect, Position, Rights, Secret, SessionId};
@@ -17,7 +17,6 @@ use crate::outlet::Outlet;
 use crate::recorder::Recorder;
 use crate::room_thread::Wake;
 use crate::storage::BoardRecord;
-use crate::wake_queue::WakeSender;
 
 /// Messages that wait for a room's next step.
 const MESSAGES_MAX: usize = 4096;
@@ -96,14 +95,11 @@ pub(crate) struct RoomDoor {
     cursors: mpsc::Sender<Input>,
     message_bytes: Arc<Semaphore>,
     durable: AtomicU64,
-    /// When the log was synced last, in microseconds since the door was made.
-    synced_us: AtomicU64,
-    made: Instant,
     is_refused: AtomicBool,
     is_rung: AtomicBool,
     /// Another bell, for the log alone.
     is_durable_rung: AtomicBool,
-    thread: WakeSender<Wake>,
+    thread: crossbeam_channel::Sender<Wake>,
 }
 
 /// The inside, which the room's thread keeps.
@@ -115,7 +111,10 @@ pub(crate) struct Inbox {
 
 impl RoomDoor {
     /// A door of a board's room that rings at `thread`.
-    pub(crate) fn new(record: BoardRecord, thread: WakeSender<Wake>) -> (Arc<Self>, Inbox) {
+    pub(crate) fn new(
+        record: BoardRecord,
+        thread: crossbeam_channel::Sender<Wake>,
+    ) -> (Arc<Self>, Inbox) {
         let (messages, message_queue) = mpsc::channel(MESSAGES_MAX);
         let (cursors, cursor_queue) = mpsc::channel(CURSORS_MAX);
         let door = Self {
@@ -124,8 +123,6 @@ impl RoomDoor {
             cursors,
             message_bytes: Arc::new(Semaphore::new(MESSAGE_BYTES_MAX)),
             durable: AtomicU64::new(0),
-            synced_us: AtomicU64::new(0),
-            made: Instant::now(),
             is_refused: AtomicBool::new(false),
             is_rung: AtomicBool::new(false),
             is_durable_rung: AtomicBool::new(false),
@@ -207,8 +204,6 @@ impl RoomDoor {
 
     /// The log is synced up to here. Rings a bell of its own: also a room that is about to make a step may tell at once.
     pub(crate) fn set_durable(&self, position: Position) {
-        let now_us = u64::try_from(self.made.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.synced_us.store(now_us, Ordering::Release);
         self.durable.fetch_max(position.0, Ordering::AcqRel);
         if !self.is_durable_rung.swap(true, Ordering::SeqCst) {
             // As in `ring`.
@@ -224,11 +219,6 @@ impl RoomDoor {
     /// How far the log is synced, as far as was told.
     pub(crate) fn durable(&self) -> Position {
         Position(self.durable.load(Ordering::Acquire))
-    }
-
-    /// When the log was synced last.
-    pub(crate) fn synced_at(&self) -> Instant {
-        self.made + Duration::from_micros(self.synced_us.load(Ordering::Acquire))
     }
 
     /// The store refuses what this room writes: it must be dropped and loaded again.
@@ -260,10 +250,9 @@ impl RoomDoor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wake_queue::{WakeReceiver, wake_queue};
 
-    fn door() -> (Arc<RoomDoor>, Inbox, WakeReceiver<Wake>) {
-        let (sender, receiver) = wake_queue(4);
+    fn door() -> (Arc<RoomDoor>, Inbox, crossbeam_channel::Receiver<Wake>) {
+        let (sender, receiver) = crossbeam_channel::bounded(4);
         let record = BoardRecord {
             id: BoardId([1; 16]),
             edit_hash: [0; 32],

@@ -21,14 +21,13 @@ use std::time::{Duration, Instant};
 use chalkboard_shared::BoardId;
 use chalkboard_shared::presence::PresenceStage;
 use chalkboard_shared::reason::DisconnectReason;
-use crossbeam_channel::RecvTimeoutError;
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 pub(crate) use hosted_room::HostedRoom;
 
 use crate::boards::{ROOMS_MAX, RoomIndex};
 use crate::storage::LogHandle;
 use crate::telemetry::{Counters, ShortBoard};
-use crate::wake_queue::{WakeReceiver, WakeSender, wake_queue};
 use hosted_room::Stepped;
 use pacing::{Observation, Pacing};
 
@@ -67,7 +66,7 @@ impl std::fmt::Debug for HostedRoom {
 /// A running room thread. Its rooms end with it.
 #[derive(Debug)]
 pub(crate) struct RoomThread {
-    wakes: WakeSender<Wake>,
+    wakes: Sender<Wake>,
     handle: JoinHandle<()>,
 }
 
@@ -83,7 +82,7 @@ impl RoomThread {
         log: LogHandle,
         counters: Arc<Counters>,
     ) -> std::io::Result<Self> {
-        let (wakes, receiver) = wake_queue(WAKES_MAX);
+        let (wakes, receiver) = bounded(WAKES_MAX);
         let rooms = Rooms {
             tick,
             index,
@@ -100,7 +99,7 @@ impl RoomThread {
     }
 
     /// Where its rooms ring.
-    pub(crate) fn wakes(&self) -> &WakeSender<Wake> {
+    pub(crate) fn wakes(&self) -> &Sender<Wake> {
         &self.wakes
     }
 
@@ -123,7 +122,7 @@ struct Rooms {
     index: Arc<RoomIndex>,
     log: LogHandle,
     counters: Arc<Counters>,
-    wakes: WakeReceiver<Wake>,
+    wakes: Receiver<Wake>,
     rooms: HashMap<BoardId, Scheduled>,
     /// When which room is to be stepped; an entry that is not its room's `due` is out of date.
     due: BinaryHeap<Reverse<(Instant, BoardId)>>,
@@ -173,14 +172,22 @@ impl Rooms {
         loop {
             let next_tick = self.due.peek().map(|Reverse((due, _))| *due);
             let deadline = next_tick.map_or(housekeeping, |due| due.min(housekeeping));
-            let deadline = (!self.rooms.is_empty()).then_some(deadline);
-            match self.wakes.recv_until(deadline) {
+            let wake = if self.rooms.is_empty() {
+                self.wakes
+                    .recv()
+                    .map_err(|_| RecvTimeoutError::Disconnected)
+            } else {
+                self.wakes.recv_deadline(deadline)
+            };
+            match wake {
                 Ok(wake) => {
                     let mut is_last = self.hear(wake);
-                    for _ in 0..WAKES_PER_TURN_MAX {
-                        let Ok(wake) = self.wakes.try_recv() else {
-                            break;
-                        };
+                    for wake in self
+                        .wakes
+                        .try_iter()
+                        .take(WAKES_PER_TURN_MAX)
+                        .collect::<Vec<_>>()
+                    {
                         is_last |= self.hear(wake);
                     }
                     if is_last {
@@ -228,22 +235,16 @@ impl Rooms {
         false
     }
 
-    /// The log has synced something: those who wait for it are told, at once where they are few. Where they are many the
-    /// bell rings no more until the room sleeps: each step looks how far the log is, and a wake for nothing costs as much
-    /// as a part of one.
+    /// The log has synced something: those who wait for it are told, at once where they are few.
     fn hear_durable(&mut self, board: BoardId) {
         let Some(scheduled) = self.rooms.get_mut(&board) else {
             return;
         };
-        let room = &mut scheduled.room;
-        if !room.tells_durable_at_once() {
-            self.schedule(board, Instant::now());
-            return;
-        }
-        room.door().answer_durable_bell();
-        match guarded(&self.counters, board, || room.tell_durable()) {
-            Some(false) => {}
-            Some(true) => self.schedule(board, Instant::now()),
+        scheduled.room.door().answer_durable_bell();
+        let told = guarded(&self.counters, board, || scheduled.room.tell_durable());
+        match told {
+            Some(true) => {}
+            Some(false) => self.schedule(board, Instant::now()),
             None => self.close(board, DisconnectReason::Storage),
         }
     }
@@ -300,9 +301,6 @@ impl Rooms {
             let next_step = Some(counted + pacing.early().unwrap_or(pacing.tick()));
             let stepped = step(&mut scheduled.room, next_step, &self.counters);
             scheduled.observe(late, begun.elapsed(), &self.counters);
-            if stepped == Stepped::Idle || scheduled.room.tells_durable_at_once() {
-                scheduled.room.door().answer_durable_bell();
-            }
             match stepped {
                 Stepped::Idle => {
                     // Only a room that sleeps is to be woken: what comes in before a planned step waits for it.
