@@ -221,7 +221,11 @@ pub(crate) struct Report {
     pub(crate) lat_stroke_ms: Vec<f32>,
     pub(crate) lat_max_ms: f64,
     pub(crate) send_lag_p99_ms: f64,
+    /// Of the busiest thread, 0 to 1.
     pub(crate) loop_util: f64,
+    /// Of all threads together, of the cores that they share, 0 to 1: an addition of ours.
+    #[serde(default)]
+    pub(crate) cores_util: f64,
     pub(crate) dead: u64,
 }
 
@@ -253,7 +257,8 @@ impl Report {
                 .map(|t| t.counts.max_us as f64 / 1000.0)
                 .fold(0.0, f64::max),
             send_lag_p99_ms: lag.percentile_ms(0.99),
-            loop_util: busiest.max(shared),
+            loop_util: busiest,
+            cores_util: shared,
             dead: sum(|t| t.dead),
         }
     }
@@ -307,7 +312,7 @@ mod tests {
         assert_eq!((report.observer_bytes, report.thin_bytes), (20, 6));
         assert_eq!((report.dead, report.loop_util), (3, 0.2));
         assert!((report.send_lag_p99_ms - 0.4).abs() < 0.01);
-        let util = Report::of(&threads, 1).loop_util;
+        let util = Report::of(&threads, 1).cores_util;
         assert!((util - 0.3).abs() < 1e-9, "both on one core");
     }
 

@@ -436,7 +436,7 @@ impl Fleet {
         if client.quic.poll_timeout().is_some_and(|at| at <= now) {
             client.quic.handle_timeout(now);
         }
-        let news = client.react();
+        let news = client.react(now);
         let mut is_drained = false;
         let handle = quinn_proto::ConnectionHandle(number as usize);
         while let Some(event) = client.quic.poll_endpoint_events() {

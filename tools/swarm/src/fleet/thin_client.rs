@@ -147,30 +147,30 @@ impl ThinClient {
     }
 
     /// Deals with everything that has happened.
-    pub(super) fn react(&mut self) -> Option<News> {
+    pub(super) fn react(&mut self, now: Instant) -> Option<News> {
         let mut news = None;
         while let Some(event) = self.quic.poll() {
             match self.take(event) {
                 Ok(None) => {}
                 Ok(Some(joined)) => news = Some(joined),
-                Err(error) => return self.end(error),
+                Err(error) => return self.end(error, now),
             }
         }
         match self.flush() {
             Ok(()) => news,
-            Err(error) => self.end(error),
+            Err(error) => self.end(error, now),
         }
     }
 
-    fn end(&mut self, error: anyhow::Error) -> Option<News> {
-        match (
-            std::mem::replace(&mut self.stage, Stage::Gone),
-            self.newcomer.take(),
-        ) {
-            (Stage::Gone, _) => None,
-            (_, Some(newcomer)) => Some(News::Refused(newcomer, error)),
-            (_, None) => Some(News::Lost),
+    fn end(&mut self, error: anyhow::Error, now: Instant) -> Option<News> {
+        if matches!(self.stage, Stage::Gone) {
+            return None;
         }
+        // Also one that only the session has left: nothing is to be acknowledged for nobody.
+        Some(match self.leave(now) {
+            Some(newcomer) => News::Refused(newcomer, error),
+            None => News::Lost,
+        })
     }
 
     fn take(&mut self, event: Event) -> Result<Option<News>> {
