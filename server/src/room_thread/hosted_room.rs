@@ -1,6 +1,6 @@
 //! A room in the hands of its thread: what goes into each step, and where what comes out goes.
 //!
-//! Owns the sessions' numbers, the record that the log has no room for yet, and when a snapshot is due. It decides
+//! Owns the sessions' numbers and the record that the log has no room for yet. It decides
 //! nothing about the board; that is the simulation's.
 
 use std::collections::{HashMap, VecDeque};
@@ -62,7 +62,7 @@ pub(crate) struct HostedRoom {
     spoken_durable: Position,
     /// Ends of steps that accepted ops and are not synced, and when they were made.
     unsynced: VecDeque<(Position, Instant)>,
-    plan: SnapshotPlan,
+    snapshot_plan: SnapshotPlan,
     empty_since: Instant,
 }
 
@@ -110,7 +110,7 @@ impl HostedRoom {
             own_inputs: Vec::new(),
             recorder: None,
             held: None,
-            plan: SnapshotPlan::new(snapshot_at),
+            snapshot_plan: SnapshotPlan::new(snapshot_at),
             empty_since: now,
         }
     }
@@ -361,10 +361,8 @@ impl HostedRoom {
 
     fn snapshot_when_due(&mut self) {
         let strokes = self.room.stroke_count();
-        if self
-            .plan
-            .is_due(self.room.position(), strokes, Instant::now())
-        {
+        let position = self.room.position();
+        if self.snapshot_plan.is_due(position, strokes, Instant::now()) {
             self.request_snapshot();
         }
     }
@@ -372,13 +370,13 @@ impl HostedRoom {
     /// Has a snapshot made of what is stored, if something has changed since the last.
     pub(super) fn request_snapshot(&mut self) {
         let (position, now) = (self.room.position(), Instant::now());
-        if !self.plan.has_changed(position) {
+        if !self.snapshot_plan.has_changed(position) {
             return;
         }
         if self.snapshots.request(self.door.board()) {
-            self.plan.made(position, now);
+            self.snapshot_plan.made(position, now);
         } else {
-            self.plan.refused(now);
+            self.snapshot_plan.refused(now);
         }
     }
 
@@ -386,16 +384,16 @@ impl HostedRoom {
     /// record of its position.
     pub(super) fn snapshot(&mut self) {
         let position = self.room.position();
-        if !self.plan.has_changed(position) || self.held.is_some() {
+        if !self.snapshot_plan.has_changed(position) || self.held.is_some() {
             return;
         }
         let snapshot = self.room.snapshot();
         match self.log.snapshot(self.door.board(), position, snapshot) {
-            Ok(()) => self.plan.made(position, Instant::now()),
+            Ok(()) => self.snapshot_plan.made(position, Instant::now()),
             Err(refusal) => {
                 // Costs time at the next load, nothing else.
                 tracing::debug!(board = %ShortBoard(self.door.board()), %refusal, "a snapshot was not written");
-                self.plan.refused(Instant::now());
+                self.snapshot_plan.refused(Instant::now());
             }
         }
     }
