@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chalkboard_shared::wire::{Profile, Resume};
 use chalkboard_shared::{ActorId, BoardId, BoardRect, Position, Rights, Secret, SessionId};
@@ -95,6 +95,9 @@ pub(crate) struct RoomDoor {
     cursors: mpsc::Sender<Input>,
     message_bytes: Arc<Semaphore>,
     durable: AtomicU64,
+    /// When the log was synced last, in microseconds since the door was made.
+    synced_us: AtomicU64,
+    made: Instant,
     is_refused: AtomicBool,
     is_rung: AtomicBool,
     /// Another bell, for the log alone.
@@ -123,6 +126,8 @@ impl RoomDoor {
             cursors,
             message_bytes: Arc::new(Semaphore::new(MESSAGE_BYTES_MAX)),
             durable: AtomicU64::new(0),
+            synced_us: AtomicU64::new(0),
+            made: Instant::now(),
             is_refused: AtomicBool::new(false),
             is_rung: AtomicBool::new(false),
             is_durable_rung: AtomicBool::new(false),
@@ -204,6 +209,8 @@ impl RoomDoor {
 
     /// The log is synced up to here. Rings a bell of its own: also a room that is about to make a step may tell at once.
     pub(crate) fn set_durable(&self, position: Position) {
+        let now_us = u64::try_from(self.made.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.synced_us.store(now_us, Ordering::Release);
         self.durable.fetch_max(position.0, Ordering::AcqRel);
         if !self.is_durable_rung.swap(true, Ordering::SeqCst) {
             // As in `ring`.
@@ -219,6 +226,11 @@ impl RoomDoor {
     /// How far the log is synced, as far as was told.
     pub(crate) fn durable(&self) -> Position {
         Position(self.durable.load(Ordering::Acquire))
+    }
+
+    /// When the log was synced last.
+    pub(crate) fn synced_at(&self) -> Instant {
+        self.made + Duration::from_micros(self.synced_us.load(Ordering::Acquire))
     }
 
     /// The store refuses what this room writes: it must be dropped and loaded again.

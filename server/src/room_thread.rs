@@ -182,12 +182,10 @@ impl Rooms {
             match wake {
                 Ok(wake) => {
                     let mut is_last = self.hear(wake);
-                    for wake in self
-                        .wakes
-                        .try_iter()
-                        .take(WAKES_PER_TURN_MAX)
-                        .collect::<Vec<_>>()
-                    {
+                    for _ in 0..WAKES_PER_TURN_MAX {
+                        let Ok(wake) = self.wakes.try_recv() else {
+                            break;
+                        };
                         is_last |= self.hear(wake);
                     }
                     if is_last {
@@ -235,16 +233,22 @@ impl Rooms {
         false
     }
 
-    /// The log has synced something: those who wait for it are told, at once where they are few.
+    /// The log has synced something: those who wait for it are told, at once where they are few. Where they are many the
+    /// bell rings no more until the room sleeps: each step looks how far the log is, and a wake for nothing costs as much
+    /// as a part of one.
     fn hear_durable(&mut self, board: BoardId) {
         let Some(scheduled) = self.rooms.get_mut(&board) else {
             return;
         };
-        scheduled.room.door().answer_durable_bell();
-        let told = guarded(&self.counters, board, || scheduled.room.tell_durable());
-        match told {
-            Some(true) => {}
-            Some(false) => self.schedule(board, Instant::now()),
+        let room = &mut scheduled.room;
+        if !room.tells_durable_at_once() {
+            self.schedule(board, Instant::now());
+            return;
+        }
+        room.door().answer_durable_bell();
+        match guarded(&self.counters, board, || room.tell_durable()) {
+            Some(false) => {}
+            Some(true) => self.schedule(board, Instant::now()),
             None => self.close(board, DisconnectReason::Storage),
         }
     }
@@ -301,6 +305,9 @@ impl Rooms {
             let next_step = Some(counted + pacing.early().unwrap_or(pacing.tick()));
             let stepped = step(&mut scheduled.room, next_step, &self.counters);
             scheduled.observe(late, begun.elapsed(), &self.counters);
+            if stepped == Stepped::Idle || scheduled.room.tells_durable_at_once() {
+                scheduled.room.door().answer_durable_bell();
+            }
             match stepped {
                 Stepped::Idle => {
                     // Only a room that sleeps is to be woken: what comes in before a planned step waits for it.

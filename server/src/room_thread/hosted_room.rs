@@ -134,17 +134,17 @@ impl HostedRoom {
         self.own_inputs.push(Input::Pace(pace));
     }
 
-    /// The log has synced something. Tells those who wait for it; `false` where the next step is to do that, because they
-    /// are many and a packet to each is better shared with what the step has for them.
+    /// Few enough are here that what is saved is told them at once; where they are many the next step tells, because a
+    /// packet to each is better shared with what the step has for them.
+    pub(super) fn tells_durable_at_once(&self) -> bool {
+        self.sessions.len() <= TOLD_AT_ONCE_MAX
+    }
+
+    /// The log has synced something. Tells those who wait for it; `true` where that makes a step necessary.
     pub(super) fn tell_durable(&mut self) -> bool {
         let durable = self.door.durable();
-        while let Some((_, made)) = self.unsynced.pop_front_if(|(end, _)| *end <= durable) {
-            self.counters.timings.durable.record(made.elapsed());
-        }
+        self.note_durable(durable);
         if durable <= self.spoken_durable {
-            return true;
-        }
-        if self.sessions.len() > TOLD_AT_ONCE_MAX {
             return false;
         }
         self.spoken_durable = durable;
@@ -154,7 +154,15 @@ impl HostedRoom {
         }
         self.dispatch.send(None);
         // A session that was given up is the next step's business.
-        self.own_inputs.is_empty()
+        !self.own_inputs.is_empty()
+    }
+
+    /// Takes the time from the steps that accepted something to its sync.
+    fn note_durable(&mut self, durable: Position) {
+        while let Some((_, made)) = self.unsynced.pop_front_if(|(end, _)| *end <= durable) {
+            let took = self.door.synced_at().saturating_duration_since(made);
+            self.counters.timings.durable.record(took);
+        }
     }
 
     /// Makes a step, unless the log is behind. The next one is due then at the earliest.
@@ -259,6 +267,7 @@ impl HostedRoom {
         let mut inputs = std::mem::take(&mut self.own_inputs);
         let durable = self.door.durable();
         if durable > self.told_durable {
+            self.note_durable(durable);
             self.told_durable = durable;
             self.spoken_durable = durable;
             inputs.push(Input::Durable(durable));
