@@ -19,7 +19,7 @@ use chalkboard_shared::growth::{End, Growth};
 use chalkboard_shared::interest::Coverage;
 use chalkboard_shared::limits::SESSIONS_PER_ROOM_MAX;
 use chalkboard_shared::op::{Former, InkRun};
-use chalkboard_shared::presence::Pace;
+use chalkboard_shared::presence::{Beat, Pace};
 use chalkboard_shared::wire::{
     ClientMessage, FollowNews, Hello, Participant, PersonChange, Profile, Resume, ServerMessage,
     Update, Welcome,
@@ -37,7 +37,7 @@ pub use crate::outbox::SavedOp;
 use crate::outbox::{Entry, Outbox, signed};
 use drawing::Live;
 use following::Following;
-use pace::{CursorPace, LinkPace, NamePace, ViewPace};
+use pace::{CursorPace, LinkPace, NamePace, OpsPace, ViewPace};
 
 /// What a client is and opens.
 #[derive(Debug, Clone)]
@@ -206,6 +206,9 @@ pub struct Client {
     gesture: Option<Step>,
 
     cursor: CursorPace,
+    ops: OpsPace,
+    /// When what is drawn and pointed at is best sent on this connection.
+    beat: Beat,
     arrivals: Vec<Arrival>,
     /// The room's, while connected.
     pace: Option<Pace>,
@@ -259,6 +262,8 @@ impl Client {
             live: Vec::new(),
             gesture: None,
             cursor: CursorPace::new(),
+            ops: OpsPace::new(),
+            beat: Beat::new(0),
             arrivals: Vec::new(),
             pace: None,
             view: ViewPace::new(view),
@@ -373,6 +378,8 @@ impl Client {
         self.cursors.connected(welcome.session, welcome.pace);
         self.cursor.connected();
         self.cursor.set_pace(welcome.pace);
+        self.ops = OpsPace::new();
+        self.beat = Beat::new(welcome.pace.tick_us);
         self.notify(Event::Opened {
             rights: welcome.rights,
             view_secret: welcome.view_secret,
@@ -501,6 +508,11 @@ impl Client {
                 self.pace = Some(pace);
                 self.cursors.set_pace(pace);
                 self.cursor.set_pace(pace);
+                self.beat = Beat::new(pace.tick_us);
+            }
+            ServerMessage::Beat(shift_us) => {
+                let sent_ms = self.cursor.sent_ms().max(self.ops.sent_ms());
+                self.beat.shift(shift_us, sent_ms);
             }
             ServerMessage::CursorDelta(delta) => self.cursors.delta(self.now_ms, delta)?,
             ServerMessage::Presenters { group, sessions } => {
@@ -785,7 +797,10 @@ impl Client {
         if self.view.is_due(self.now_ms) || (unsent && self.view.is_outside(self.coverage)) {
             return reliable(&ClientMessage::View(self.view.take(self.now_ms)));
         }
-        if let Some((first, ops)) = self.outbox.next_message() {
+        if self.ops.is_due(self.now_ms, &self.beat)
+            && let Some((first, ops)) = self.outbox.next_message()
+        {
+            self.ops.sent(self.now_ms);
             let actor = self.actor;
             let unsigned =
                 |op: &std::sync::Arc<chalkboard_shared::Op>| op.as_ref().clone().unsigned(actor);
@@ -809,7 +824,7 @@ impl Client {
         if let Some(nonce) = self.pings.take_ping(self.now_ms) {
             return reliable(&ClientMessage::Ping(nonce));
         }
-        let due = self.cursor.take(self.now_ms)?;
+        let due = self.cursor.take(self.now_ms, &self.beat)?;
         let cursor = ClientMessage::Cursor {
             sequence: due.sequence,
             stamp: Some(self.cursor_stamp(due.moved_ms)),
@@ -906,8 +921,18 @@ impl Client {
                 self.pings
                     .next_ms()
                     .min(self.view.next_ms())
-                    .min(self.cursor.next_ms()),
+                    .min(self.cursor.next_ms(&self.beat))
+                    .min(self.ops_due_ms()),
             ),
+        }
+    }
+
+    /// When ops that wait are to be sent; infinity where none wait.
+    fn ops_due_ms(&self) -> f64 {
+        if self.outbox.has_unsent() {
+            self.ops.next_ms(&self.beat)
+        } else {
+            f64::INFINITY
         }
     }
 
@@ -924,6 +949,11 @@ impl Client {
     /// How often the room ticks and how much of presence it tells; `None` before the first connection.
     pub const fn pace(&self) -> Option<Pace> {
         self.pace
+    }
+
+    /// When what is drawn and pointed at is best sent, as the server has said on this connection.
+    pub const fn beat(&self) -> &Beat {
+        &self.beat
     }
 
     /// Other people's cursors.

@@ -26,6 +26,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 pub(crate) use hosted_room::HostedRoom;
 
 use crate::boards::{ROOMS_MAX, RoomIndex};
+use crate::shard::NextStep;
 use crate::storage::LogHandle;
 use crate::telemetry::{Counters, ShortBoard};
 use hosted_room::Stepped;
@@ -43,6 +44,12 @@ const LAST_STEPS_MAX: usize = 64;
 const LAST_RECORDS_WAIT: Duration = Duration::from_secs(8);
 /// Pause between two offers to a log that is full, while stopping.
 const LAST_RECORDS_PAUSE: Duration = Duration::from_millis(5);
+
+/// A step of a room whose people keep to its beat takes what has come until so long before, and waits for it where a shard is
+/// late, so often and no longer: whoever has spoken in time would else wait for a whole tick.
+const HEARD_BEFORE: Duration = Duration::from_millis(4);
+const HEARING_PAUSE: Duration = Duration::from_micros(500);
+const HEARING_WAIT: Duration = Duration::from_millis(4);
 
 /// What wakes a room thread.
 #[derive(Debug)]
@@ -137,6 +144,8 @@ struct Scheduled {
     is_early: bool,
     /// When the last step was due.
     stepped: Option<Instant>,
+    /// When the coming step was due, if it waits for what has come.
+    waits_since: Option<Instant>,
 }
 
 impl Scheduled {
@@ -220,6 +229,7 @@ impl Rooms {
                         due: None,
                         is_early: false,
                         stepped: None,
+                        waits_since: None,
                     },
                 );
                 debug_assert!(before.is_none(), "the index lets a board be loaded once");
@@ -291,8 +301,18 @@ impl Rooms {
                 self.due.push(Reverse((due, board)));
                 continue;
             }
-            scheduled.due = None;
             let begun = Instant::now();
+            let due = *scheduled.waits_since.get_or_insert(due);
+            if scheduled.pacing.beat().is_some()
+                && begun < due + HEARING_WAIT
+                && !scheduled.room.is_heard(due - HEARD_BEFORE)
+            {
+                scheduled.due = Some(begun + HEARING_PAUSE);
+                self.due.push(Reverse((begun + HEARING_PAUSE, board)));
+                continue;
+            }
+            scheduled.waits_since = None;
+            scheduled.due = None;
             let late = begun - due;
             // Steps keep their distance without drifting, but a late one is not made up for.
             let counted = if late < scheduled.pacing.tick() {
@@ -302,8 +322,11 @@ impl Rooms {
             };
             scheduled.stepped = Some(counted);
             let pacing = &scheduled.pacing;
-            let next_step = Some(counted + pacing.early().unwrap_or(pacing.tick()));
-            let stepped = step(&mut scheduled.room, next_step, &self.counters);
+            let next_step = NextStep {
+                at: counted + pacing.early().unwrap_or(pacing.tick()),
+                tick: pacing.beat(),
+            };
+            let stepped = step(&mut scheduled.room, Some(next_step), &self.counters);
             scheduled.observe(late, begun.elapsed(), &self.counters);
             if stepped == Stepped::Idle || scheduled.room.tells_durable_at_once() {
                 scheduled.room.door().answer_durable_bell();
@@ -425,7 +448,7 @@ fn last_steps(
     Ok(())
 }
 
-fn step(room: &mut HostedRoom, next_step: Option<Instant>, counters: &Counters) -> Stepped {
+fn step(room: &mut HostedRoom, next_step: Option<NextStep>, counters: &Counters) -> Stepped {
     let board = room.door().board();
     guarded(counters, board, || room.step(next_step))
         .unwrap_or(Stepped::Failed(DisconnectReason::Storage))

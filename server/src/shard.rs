@@ -6,6 +6,7 @@
 //! how much of the shard's time all of them take are bounded ([`admission`], [`newcomers`], [`quic`]).
 
 mod admission;
+mod beats;
 mod congestion;
 mod connection;
 mod deadlines;
@@ -25,6 +26,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
 use admission::Admission;
+pub(crate) use beats::NextStep;
 use connection::Context;
 pub(crate) use connection::SESSION_PATH;
 use driver::Driver;

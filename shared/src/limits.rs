@@ -3,7 +3,7 @@
 //! A peer that passes one is answered with a reason (`RejectReason`, `DisconnectReason`); nothing grows without one.
 
 /// Version of the wire protocol; the handshake refuses any other.
-pub const PROTOCOL_VERSION: u16 = 3;
+pub const PROTOCOL_VERSION: u16 = 4;
 
 /// Largest |coordinate| in 1/16 px: 2^30 is 67 million pixels each way, and leaves room for sums in an `i32`.
 pub const COORDINATE_MAX: i32 = 1 << 30;

@@ -18,11 +18,13 @@
 //! People who present, or who are followed, are told in groups of their own, on a raster that goes over the whole plane
 //! ([`PresenceCell::EVERYWHERE`]).
 
+mod beat;
 mod cell;
 mod crowd;
 mod group;
 mod pace;
 
+pub use beat::Beat;
 pub use cell::PresenceCell;
 pub use crowd::{CROWD_SIDE, CrowdMap};
 pub use group::{

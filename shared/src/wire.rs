@@ -35,6 +35,7 @@
 //! | 44 | client | Present | |
 //! | 45 | server | Presenters | |
 //! | 46 | server | Followed | yes |
+//! | 47 | server | Beat | |
 
 mod begin;
 mod client_message;

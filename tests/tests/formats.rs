@@ -1,6 +1,6 @@
 //! What was written once can be read forever, and the wire changes only on purpose.
 //!
-//! `golden/wire-3.txt` has a line a message: its name and its bytes. It changes only together with
+//! `golden/wire-4.txt` has a line a message: its name and its bytes. It changes only together with
 //! `limits::PROTOCOL_VERSION`. `golden/record-1.txt` and `golden/snapshot-1.txt` are what version 1 stored,
 //! `golden/snapshot-2.txt` what version 2 does: they must open forever, so a new version adds files and never changes
 //! these.
@@ -336,14 +336,15 @@ fn every_message() -> Vec<(&'static str, Bytes)> {
         ),
         server("followed", followed(Some(FollowNews { group: 300, view }))),
         server("followed-ended", followed(None)),
+        server("beat", ServerMessage::Beat(-300)),
         server("pong", ServerMessage::Pong(300)),
         server("bye", ServerMessage::Bye(DisconnectReason::TooSlow)),
     ]
 }
 
 #[test]
-fn the_wire_is_what_version_3_says() {
-    let (path, expect) = golden("wire-3.txt");
+fn the_wire_is_what_version_4_says() {
+    let (path, expect) = golden("wire-4.txt");
     let got: String = every_message()
         .iter()
         .map(|(name, frame)| format!("{name} {}\n", hex(frame)))

@@ -1,6 +1,7 @@
 //! The promises of Chalkboard, a file each.
 
 mod abuse;
+mod beating;
 mod browsers;
 mod certificates;
 mod clocks;

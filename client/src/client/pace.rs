@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use chalkboard_shared::cursor::CursorState;
 use chalkboard_shared::interest::Coverage;
 use chalkboard_shared::limits::NAMES_WANTED_MAX;
-use chalkboard_shared::presence::Pace;
+use chalkboard_shared::presence::{Beat, Pace};
 use chalkboard_shared::{BoardRect, SessionId};
 
 /// Cursor positions are at least this far apart, and where no room has told its pace.
@@ -86,9 +86,9 @@ impl CursorPace {
     }
 
     /// When it is due; infinity for never.
-    pub(super) const fn next_ms(&self) -> f64 {
+    pub(super) fn next_ms(&self, beat: &Beat) -> f64 {
         if self.changed {
-            self.sent_ms + self.every_ms
+            beat.about_ms(self.sent_ms + self.every_ms)
         } else if self.repeat {
             self.sent_ms + self.every_ms.max(CURSOR_REPEAT_MS)
         } else {
@@ -96,8 +96,13 @@ impl CursorPace {
         }
     }
 
-    pub(super) fn take(&mut self, now_ms: f64) -> Option<CursorDue> {
-        if now_ms < self.next_ms() {
+    /// When it was sent last.
+    pub(super) const fn sent_ms(&self) -> f64 {
+        self.sent_ms
+    }
+
+    pub(super) fn take(&mut self, now_ms: f64, beat: &Beat) -> Option<CursorDue> {
+        if now_ms < self.next_ms(beat) {
             return None;
         }
         let cursor = self.cursor?;
@@ -109,6 +114,39 @@ impl CursorPace {
             moved_ms: self.moved_ms,
             cursor,
         })
+    }
+}
+
+/// The pace of ops: the first at once, and then those of a tick together.
+#[derive(Debug)]
+pub(super) struct OpsPace {
+    sent_ms: f64,
+}
+
+impl OpsPace {
+    pub(super) const fn new() -> Self {
+        Self {
+            sent_ms: f64::NEG_INFINITY,
+        }
+    }
+
+    /// When ops that wait are due.
+    pub(super) fn next_ms(&self, beat: &Beat) -> f64 {
+        beat.following_ms(self.sent_ms)
+    }
+
+    /// Ops may be sent; those that do not fit into one message follow it at once.
+    pub(super) fn is_due(&self, now_ms: f64, beat: &Beat) -> bool {
+        now_ms == self.sent_ms || now_ms >= self.next_ms(beat)
+    }
+
+    pub(super) const fn sent(&mut self, now_ms: f64) {
+        self.sent_ms = now_ms;
+    }
+
+    /// When the last were sent.
+    pub(super) const fn sent_ms(&self) -> f64 {
+        self.sent_ms
     }
 }
 

@@ -674,6 +674,73 @@ fn cursors_are_sent_as_often_as_the_room_tells_them() {
 }
 
 #[test]
+fn what_is_drawn_and_pointed_at_goes_out_on_the_beat() {
+    const TICK_MS: f64 = 25.0;
+    let mut world = World::new(2);
+    let mut now = world.now_ms;
+    let told = |world: &mut World, now: f64, message: ServerMessage| {
+        world.clients[0]
+            .receive(now, message.encode())
+            .expect("told");
+    };
+    let pace = Pace {
+        tick_us: (TICK_MS * 1000.0) as u32,
+        presence: PresenceStage::Full,
+    };
+    told(&mut world, now, ServerMessage::Pace(pace));
+    let stroke = world.clients[0].begin_stroke(STYLE, &line(10, 10, 2));
+    // When it sends, of a pen and a cursor that move each millisecond and a timer that is up to 2 ms late.
+    let go_on = |world: &mut World, now: &mut f64, ms: u32| {
+        let mut sent = (Vec::new(), Vec::new());
+        for n in 0..ms {
+            *now += 1.0;
+            let client = &mut world.clients[0];
+            client.extend_stroke(stroke, &line(10 + n as i32, 11, 1));
+            let at = BoardPoint::new(*now as i32, 0);
+            client.set_cursor(
+                *now,
+                CursorState {
+                    at,
+                    tool: CursorTool::Pen,
+                    pressed: true,
+                },
+            );
+            let due = client.poll_timeout().expect("something is to be sent");
+            if *now < due.ceil() + f64::from(n % 3) {
+                continue;
+            }
+            client.tick(*now);
+            while let Some(transmit) = client.poll_transmit() {
+                match ClientMessage::decode(transmit.frame) {
+                    Ok(ClientMessage::Ops { .. }) => sent.0.push(*now),
+                    Ok(ClientMessage::Cursor { .. }) => sent.1.push(*now),
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+        sent
+    };
+    let (ops, _) = go_on(&mut world, &mut now, 100);
+    assert!(ops.len() > 30, "as they come: {ops:?}");
+    // The first word counts from when something was sent last, the second from the beat.
+    let last = *ops.last().expect("sent");
+    told(&mut world, now, ServerMessage::Beat(7000));
+    told(&mut world, now, ServerMessage::Beat(-3000));
+    let (ops, cursors) = go_on(&mut world, &mut now, 500);
+    for sent in [&ops, &cursors] {
+        assert!((19..=21).contains(&sent.len()), "{sent:?}");
+        for at in &sent[1..] {
+            let behind = (at - last - 4.0).rem_euclid(TICK_MS);
+            assert!(behind <= 3.0, "{behind} {sent:?}");
+        }
+    }
+    // Ticks of another length have another beat.
+    told(&mut world, now, ServerMessage::Pace(pace));
+    let (ops, _) = go_on(&mut world, &mut now, 100);
+    assert!(ops.len() > 30, "{ops:?}");
+}
+
+#[test]
 fn a_link_that_went_silent_is_reported() {
     let mut world = World::new(1);
     let start = world.now_ms;

@@ -14,14 +14,23 @@ use chalkboard_simulation::{Recipients, Send};
 
 use crate::outbox::PushError;
 use crate::outlet::Outlet;
-use crate::shard::{Addressees, ConnectionKey, Delivery, Parcel, ShardHandle};
+use crate::shard::{Addressees, ConnectionKey, Delivery, NextStep, Parcel, ShardHandle};
 
 /// The frames of one step on their way.
 #[derive(Debug, Default)]
 pub(super) struct Dispatch {
-    shards: Vec<(ShardHandle, Delivery)>,
+    shards: Vec<Shard>,
     /// By the address of the list, which stays alive while the step's frames do.
     groups: HashMap<usize, Group>,
+}
+
+/// A shard, and what is for it.
+#[derive(Debug)]
+struct Shard {
+    handle: ShardHandle,
+    delivery: Delivery,
+    /// It knows of the coming step, and so will bring what has come shortly before.
+    knows_step: bool,
 }
 
 /// A list of sessions, by where they are.
@@ -47,7 +56,7 @@ impl Dispatch {
                 Recipients::One(session) => match sessions.get(session) {
                     Some(Outlet::Shard(outlet)) => {
                         let shard = self.shard(&outlet.shard);
-                        self.shards[shard].1.parcels.push(Parcel {
+                        self.shards[shard].delivery.parcels.push(Parcel {
                             to: Addressees::One(outlet.connection),
                             reliable: send.reliable,
                             frame: send.frame.clone(),
@@ -71,7 +80,7 @@ impl Dispatch {
                         }
                     }
                     for (shard, keys) in &group.connections {
-                        self.shards[*shard].1.parcels.push(Parcel {
+                        self.shards[*shard].delivery.parcels.push(Parcel {
                             to: Addressees::Many(keys.clone()),
                             reliable: send.reliable,
                             frame: send.frame.clone(),
@@ -90,7 +99,7 @@ impl Dispatch {
             Outlet::Queue(outbox) => outbox.close(reason),
             Outlet::Shard(outlet) => {
                 let shard = self.shard(&outlet.shard);
-                let closes = &mut self.shards[shard].1.closes;
+                let closes = &mut self.shards[shard].delivery.closes;
                 closes.push((outlet.connection, reason));
             }
         }
@@ -98,27 +107,38 @@ impl Dispatch {
 
     /// Hands each shard what is for it, and tells it when the room goes on, if that is known. Waits while a shard is too far
     /// behind.
-    pub(super) fn send(&mut self, next_step: Option<Instant>) {
-        for (shard, delivery) in &mut self.shards {
-            if !delivery.is_empty() {
-                delivery.made = Some(Instant::now());
-                delivery.next_step = next_step;
-                shard.deliver(std::mem::take(delivery));
+    pub(super) fn send(&mut self, next_step: Option<NextStep>) {
+        for shard in &mut self.shards {
+            shard.knows_step = next_step.is_some() && !shard.delivery.is_empty();
+            if !shard.delivery.is_empty() {
+                shard.delivery.made = Some(Instant::now());
+                shard.delivery.next_step = next_step;
+                shard.handle.deliver(std::mem::take(&mut shard.delivery));
             }
         }
     }
 
     /// How long the slowest shard took for the last delivery that it has sent.
     pub(super) fn delay(&self) -> Duration {
-        let delays = self.shards.iter().map(|(shard, _)| shard.delay());
+        let delays = self.shards.iter().map(|shard| shard.handle.delay());
         delays.max().unwrap_or_default()
+    }
+
+    /// All shards that know of the coming step have brought what had come until then.
+    pub(super) fn is_heard(&self, until: Instant) -> bool {
+        let mut shards = self.shards.iter().filter(|shard| shard.knows_step);
+        shards.all(|shard| shard.handle.heard_until() >= until)
     }
 
     /// The place of a shard; there are as many as the server has.
     fn shard(&mut self, handle: &ShardHandle) -> usize {
-        let known = self.shards.iter().position(|(shard, _)| shard.is(handle));
+        let known = self.shards.iter().position(|shard| shard.handle.is(handle));
         known.unwrap_or_else(|| {
-            self.shards.push((handle.clone(), Delivery::default()));
+            self.shards.push(Shard {
+                handle: handle.clone(),
+                delivery: Delivery::default(),
+                knows_step: false,
+            });
             self.shards.len() - 1
         })
     }

@@ -21,6 +21,7 @@ use crate::outbox::PushError;
 use crate::outlet::Outlet;
 use crate::recorder::Recorder;
 use crate::room_door::{Guest, Inbox, Inspection, Message, RoomDoor};
+use crate::shard::NextStep;
 use crate::snapshots::Snapshots;
 use crate::storage::{Author, LogBatch, LogHandle, Refusal};
 use crate::telemetry::{Counters, ShortBoard};
@@ -129,6 +130,11 @@ impl HostedRoom {
         self.dispatch.delay()
     }
 
+    /// Whatever had come on the network until then is in the inbox.
+    pub(super) fn is_heard(&self, until: Instant) -> bool {
+        self.dispatch.is_heard(until)
+    }
+
     /// From the next step on it goes at this pace.
     pub(super) fn set_pace(&mut self, pace: Pace) {
         self.own_inputs.push(Input::Pace(pace));
@@ -166,7 +172,7 @@ impl HostedRoom {
     }
 
     /// Makes a step, unless the log is behind. The next one is due then at the earliest.
-    pub(super) fn step(&mut self, next_step: Option<Instant>) -> Stepped {
+    pub(super) fn step(&mut self, next_step: Option<NextStep>) -> Stepped {
         if self.door.is_refused() {
             return Stepped::Failed(DisconnectReason::Storage);
         }

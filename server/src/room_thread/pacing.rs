@@ -9,12 +9,12 @@ use std::time::Duration;
 use chalkboard_shared::presence::{Pace, PresenceStage};
 
 /// Lengths of a tick, from the shortest that any room has.
-const TICKS_US: [u32; 10] = [
-    12_500, 13_889, 16_667, 20_000, 25_000, 33_333, 40_000, 50_000, 66_667, 100_000,
+const TICKS_US: [u32; 9] = [
+    12_500, 16_667, 20_000, 25_000, 33_333, 40_000, 50_000, 66_667, 100_000,
 ];
-/// Sessions up to which a room may tick as often as the entry of [`TICKS_US`] says that is named beside: one core sends
-/// some 60,000 datagrams a second.
-const SIZES: [(usize, usize); 6] = [(32, 0), (128, 1), (300, 2), (1500, 5), (3000, 7), (6000, 8)];
+/// Sessions up to which a room may tick as often as the entry of [`TICKS_US`] says that is named beside. From 33 on those who send
+/// keep to the room's beat, so that a longer tick is none that they wait for, and each costs a packet to everybody.
+const SIZES: [(usize, usize); 4] = [(32, 0), (300, 3), (3000, 6), (6000, 7)];
 /// Sessions up to which a step is made early, after half a tick, when a message waits: what is drawn is seen and saved
 /// sooner, and the packets that it costs are few where people are few. Cursors alone wait for the tick.
 const EARLY_SESSIONS_MAX: usize = 16;
@@ -92,6 +92,12 @@ impl Pacing {
     /// How long after a step the next may come before its tick, for messages that wait.
     pub(super) fn early(&self) -> Option<Duration> {
         (self.is_small && self.relief == 0).then(|| self.tick() / 2)
+    }
+
+    /// How far apart steps are, where they keep to that: those who send are told when to.
+    pub(super) fn beat(&self) -> Option<Duration> {
+        let is_kept = self.early().is_none() && self.pace.has_beat();
+        is_kept.then(|| self.tick())
     }
 
     /// How much of presence is told.
@@ -203,12 +209,11 @@ mod tests {
             pacing.tick().as_millis()
         };
         assert_eq!(tick_at(32), 12);
-        assert_eq!(tick_at(128), 13);
-        assert_eq!(tick_at(300), 16);
-        assert_eq!(tick_at(301), 33);
-        assert_eq!(tick_at(290), 33, "not small enough yet");
-        assert_eq!(tick_at(260), 16);
-        assert_eq!(tick_at(2000), 50);
+        assert_eq!(tick_at(300), 25);
+        assert_eq!(tick_at(301), 50);
+        assert_eq!(tick_at(290), 50, "not small enough yet");
+        assert_eq!(tick_at(260), 25);
+        assert_eq!(tick_at(3000), 50);
         assert_eq!(tick_at(5000), 66);
         assert_eq!(tick_at(10_000), 100);
         assert_eq!(tick_at(10), 12);
@@ -229,7 +234,7 @@ mod tests {
         pass(&mut pacing, 2000.0, seen(100, 0));
         assert_eq!(
             (pacing.tick().as_millis(), pacing.stage()),
-            (13, PresenceStage::Full)
+            (25, PresenceStage::Full)
         );
     }
 
@@ -247,8 +252,24 @@ mod tests {
     }
 
     #[test]
+    fn steps_keep_a_beat_where_none_comes_early_and_ticks_are_long_enough() {
+        let mut pacing = Pacing::new(12_500);
+        let mut beat_at = |sessions| {
+            pacing.observe(seen(sessions, 0));
+            pacing.beat()
+        };
+        assert_eq!(beat_at(32), None, "more often than a screen shows");
+        assert_eq!(beat_at(33), Some(Duration::from_millis(25)));
+        let mut slow = Pacing::new(40_000);
+        slow.observe(seen(16, 0));
+        assert_eq!(slow.beat(), None, "steps come early");
+        slow.observe(seen(17, 0));
+        assert_eq!(slow.beat(), Some(Duration::from_millis(40)));
+    }
+
+    #[test]
     fn one_hiccup_changes_nothing() {
-        let mut pacing = Pacing::new(16_667);
+        let mut pacing = Pacing::new(25_000);
         for n in 0..600 {
             let late = if n % 30 == 0 { 40 } else { 0 };
             assert_eq!(pacing.observe(seen(50, late)), None);

@@ -171,6 +171,15 @@ impl Connection {
         self.stage
     }
 
+    /// Counts what its peer has said in the room, acknowledgements and the like apart.
+    pub(super) fn spoken(&self) -> u64 {
+        if self.stage != Stage::Joined {
+            return 0;
+        }
+        let frames = self.quic.stats().frame_rx;
+        frames.datagram + frames.stream
+    }
+
     /// It waits for a place in its room.
     pub(super) fn is_stalled(&self) -> bool {
         self.stalled.is_some()

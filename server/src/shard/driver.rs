@@ -8,10 +8,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chalkboard_shared::reason::DisconnectReason;
+use chalkboard_shared::wire::ServerMessage;
 use mio::{Events, Interest, Poll, Token};
 use quinn_proto::{ConnectionEvent, ConnectionHandle, DatagramEvent, Endpoint, Incoming};
 
 use super::admission::{Admission, Verdict};
+use super::beats::{Beat, Listening, NextStep};
 use super::connection::{Bundle, Connection, Context, Letter, Stage};
 use super::deadlines::{Armed, Deadlines};
 use super::mailbox::{Addressees, ConnectionKey, Delivery, Mailbox};
@@ -26,6 +28,8 @@ pub(super) const BELL: Token = Token(1);
 const DRIVEN_PER_RECEIVE: u32 = 256;
 /// Batches of packets taken in one pass; then what they brought is dealt with.
 const BATCHES_PER_PASS: usize = 16;
+/// Multiples of it, less their whole part, spread evenly from 0 to 1 however many there are.
+const GOLDEN_RATIO: f64 = 0.618_033_988_749_895;
 /// Calls in which a connection sends in one pass; then it is others' turn.
 const SENDS_PER_PASS: usize = 8;
 /// How soon a connection that its room had no place for tries again: a tick of a fast room.
@@ -50,6 +54,9 @@ struct Slot {
     /// What its room has for it in this pass.
     letters: Vec<Letter>,
     armed: Armed,
+    /// When its room takes what it sends.
+    step: Option<NextStep>,
+    beat: Beat,
 }
 
 impl Slot {
@@ -74,12 +81,17 @@ pub(super) struct Driver {
     generations: u32,
     deadlines: Deadlines,
     rhythm: Rhythm,
+    listening: Listening,
+    /// When connections were driven last.
+    passed: Instant,
     /// Connections whose peers wait for answers.
     pressing: usize,
     /// Packets since the last look, with those taken in between.
     gathered: u32,
     /// Connections to be looked at in this pass.
     touched: Vec<u32>,
+    /// How many of those have been heard.
+    heard: usize,
     /// When the oldest delivery of this pass was made.
     delivered: Option<Instant>,
     /// Connections that wait for a place in their room.
@@ -123,9 +135,12 @@ impl Driver {
             generations: 0,
             deadlines: Deadlines::default(),
             rhythm: Rhythm::new(Instant::now()),
+            listening: Listening::new(Instant::now()),
+            passed: Instant::now(),
             pressing: 0,
             gathered: 0,
             touched: Vec::new(),
+            heard: 0,
             delivered: None,
             stalled: Vec::new(),
             is_readable: true,
@@ -163,11 +178,17 @@ impl Driver {
             self.is_readable = true;
             self.receive(now);
             self.rhythm.look(now, std::mem::take(&mut self.gathered));
-            if !self.is_pressed() && self.rhythm.is_step_near() {
-                self.hear(now);
+            self.rhythm.expect_connections(self.admission.load());
+            if self.is_pressed() {
+                self.pass(now);
+            } else if self.rhythm.is_step_near() {
+                self.hear(0, now);
+            } else if self.is_only_listening(now) {
+                self.hear(self.heard, now);
             } else {
                 self.pass(now);
             }
+            self.mailbox.note_heard(now);
             if !self.mailbox.is_stopping() {
                 continue;
             }
@@ -209,7 +230,10 @@ impl Driver {
     fn rest(&mut self) {
         loop {
             let now = Instant::now();
-            let look = self.rhythm.next_look(self.is_pressed());
+            let mut look = self.rhythm.next_look(self.is_pressed());
+            if let Some(pause) = self.listening.pause(now) {
+                look = look.min(self.rhythm.looked() + pause);
+            }
             let left = look.saturating_duration_since(now);
             if left.is_zero() || self.is_send_blocked || self.mailbox.is_stopping() {
                 return;
@@ -219,8 +243,17 @@ impl Driver {
             let first = [due, heard].into_iter().flatten().min();
             let until_first = first.map_or(left, |at| at.saturating_duration_since(now));
             self.mailbox.rest(left.min(until_first));
-            self.pass(Instant::now());
+            let now = Instant::now();
+            let is_due = first.is_some_and(|at| at <= now) || !self.stalled.is_empty();
+            if is_due || self.mailbox.is_rung() {
+                self.pass(now);
+            }
         }
+    }
+
+    /// What has come is no reason to send: it was looked for only to know when it comes.
+    fn is_only_listening(&mut self, now: Instant) -> bool {
+        self.listening.pause(now).is_some() && now < self.passed + Rhythm::PAUSE_MAX
     }
 
     /// Somebody waits for answers.
@@ -228,18 +261,21 @@ impl Driver {
         self.pressing > 0 || self.newcomers.len() > 0
     }
 
-    /// Brings rooms what has come. What is to be said to that goes out with what the step that follows has for everybody.
-    fn hear(&mut self, now: Instant) {
-        for &slot in &self.touched {
+    /// Brings rooms what has come from those who were touched, but the first `skipped`. What is to be said to that goes out
+    /// with what the step that follows has for everybody.
+    fn hear(&mut self, skipped: usize, now: Instant) {
+        for &slot in &self.touched[skipped..] {
             if let Some(connection) = self.connections[slot as usize].as_deref_mut() {
                 connection.hear(&self.context, now);
             }
         }
+        self.heard = self.touched.len();
     }
 
     /// Takes what rooms have and what is due, and lets every connection that this concerns send once.
     fn pass(&mut self, mut now: Instant) {
         self.mailbox.answer_bell();
+        self.passed = now;
         if self.is_send_blocked || !self.socket.send_kept() {
             // What rooms have waits where it is bounded.
             self.is_send_blocked = true;
@@ -257,6 +293,7 @@ impl Driver {
         }
         let mut driven = std::mem::take(&mut self.driven);
         std::mem::swap(&mut driven, &mut self.touched);
+        self.heard = 0;
         let mut left = driven.iter();
         let mut since_received = 0;
         for &slot in left.by_ref() {
@@ -318,7 +355,7 @@ impl Driver {
             .handle(now, from, to, ecn, bytes, &mut self.buffer);
         match event {
             Some(DatagramEvent::ConnectionEvent(handle, event)) => {
-                self.hand_over(handle, event);
+                self.hand_over(handle, event, now);
             }
             Some(DatagramEvent::NewConnection(incoming)) => self.meet(incoming, now),
             Some(DatagramEvent::Response(transmit)) => {
@@ -328,15 +365,46 @@ impl Driver {
         }
     }
 
-    fn hand_over(&mut self, handle: ConnectionHandle, event: ConnectionEvent) {
+    fn hand_over(&mut self, handle: ConnectionHandle, event: ConnectionEvent, now: Instant) {
         let slot = handle.0 as u32;
+        let is_listening = self.listening.pause(now).is_some();
         if let Some(connection) = self.connections[handle.0].as_deref_mut() {
             let begun = self.slots[handle.0].is_new().then(Instant::now);
+            let spoken = is_listening.then(|| connection.spoken());
             connection.quic.handle_event(event);
             if let Some(begun) = begun {
                 self.newcomers.charge(begun.elapsed());
             }
+            if spoken.is_some_and(|before| connection.spoken() != before) {
+                self.hear_beat(slot, now);
+            }
             self.touch(slot);
+        }
+    }
+
+    /// A connection's peer has said something just now: it may be better said at another moment.
+    fn hear_beat(&mut self, slot: u32, now: Instant) {
+        let place = &mut self.slots[slot as usize];
+        let Some(NextStep {
+            at,
+            tick: Some(tick),
+        }) = place.step
+        else {
+            return;
+        };
+        // A step that is late, or was the last for now, takes nothing in time.
+        let Some(left) = at.checked_duration_since(now + self.rhythm.lead()) else {
+            return;
+        };
+        if !place.beat.is_new_in(self.listening.round()) {
+            return;
+        }
+        let share = (f64::from(slot) * GOLDEN_RATIO).fract();
+        let word = place.beat.hear(left, tick, self.admission.load(), share);
+        self.listening.note(word.is_some());
+        if let Some(shift_us) = word {
+            let frame = ServerMessage::Beat(shift_us).encode();
+            place.letters.push(Letter::Frame(frame));
         }
     }
 
@@ -450,7 +518,8 @@ impl Driver {
             };
             self.delivered = self.delivered.or(delivery.made);
             if let Some(step) = delivery.next_step {
-                self.rhythm.expect_step(step);
+                self.rhythm.expect_step(step.at);
+                self.listening.expect(step);
             }
             self.deliver(&delivery);
         }
@@ -462,29 +531,40 @@ impl Driver {
         while let Some(parcel) = parcels.next() {
             match &parcel.to {
                 Addressees::One(key) if parcel.reliable => {
-                    self.lay(*key, Letter::Frame(parcel.frame.clone()));
+                    let frame = parcel.frame.clone();
+                    self.lay(*key, Letter::Frame(frame), delivery.next_step);
                 }
-                Addressees::One(key) => self.lay(*key, Letter::Fragment(parcel.frame.clone())),
+                Addressees::One(key) => {
+                    let frame = parcel.frame.clone();
+                    self.lay(*key, Letter::Fragment(frame), delivery.next_step);
+                }
                 Addressees::Many(keys) => {
                     let others =
                         std::iter::from_fn(|| parcels.next_if(|next| next.to.is_list(keys)));
                     let bundle = Arc::new(Bundle::of(std::iter::once(parcel).chain(others)));
                     for &key in keys.iter() {
-                        self.lay(key, Letter::Bundle(bundle.clone()));
+                        self.lay(key, Letter::Bundle(bundle.clone()), delivery.next_step);
                     }
                 }
             }
         }
         for &(key, reason) in &delivery.closes {
-            self.lay(key, Letter::Close(reason));
+            self.lay(key, Letter::Close(reason), None);
         }
     }
 
-    fn lay(&mut self, key: ConnectionKey, letter: Letter) {
+    fn lay(&mut self, key: ConnectionKey, letter: Letter, next_step: Option<NextStep>) {
         let slot = &mut self.slots[key.slot as usize];
         // Another's by now, or nobody's.
         if slot.generation == key.generation && slot.is_taken {
             slot.letters.push(letter);
+            slot.step = next_step;
+            if next_step.is_some_and(|step| step.tick.is_none())
+                && let Some(word) = slot.beat.let_off()
+            {
+                let frame = ServerMessage::Beat(word).encode();
+                slot.letters.push(Letter::Frame(frame));
+            }
             self.touch(key.slot);
         }
     }

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use chalkboard_shared::reason::DisconnectReason;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use super::beats::NextStep;
 use crate::session::Session;
 
 /// Deliveries that wait: a tick of as many rooms.
@@ -61,8 +62,8 @@ pub(crate) struct Delivery {
     pub(crate) closes: Vec<(ConnectionKey, DisconnectReason)>,
     /// When the room was done with it.
     pub(crate) made: Option<Instant>,
-    /// When it will take what has come in by then, and go on.
-    pub(crate) next_step: Option<Instant>,
+    /// When it goes on, if that is known.
+    pub(crate) next_step: Option<NextStep>,
 }
 
 impl Delivery {
@@ -94,6 +95,9 @@ struct Shared {
     is_stopping: AtomicBool,
     /// How long the last delivery took from the room to the network, in microseconds.
     delay_us: AtomicU64,
+    made: Instant,
+    /// Whatever had come on the network until then has been brought to its room, in microseconds since the mailbox was made.
+    heard_us: AtomicU64,
     bell: mio::Waker,
 }
 
@@ -118,6 +122,8 @@ impl ShardHandle {
             thread: OnceLock::new(),
             is_stopping: AtomicBool::new(false),
             delay_us: AtomicU64::new(0),
+            made: Instant::now(),
+            heard_us: AtomicU64::new(0),
             bell,
         });
         let mailbox = Mailbox {
@@ -143,6 +149,11 @@ impl ShardHandle {
     /// How long the last delivery took from the room to the network.
     pub(crate) fn delay(&self) -> Duration {
         Duration::from_micros(self.0.delay_us.load(Ordering::Relaxed))
+    }
+
+    /// Until when whatever came on the network has been brought to its room.
+    pub(crate) fn heard_until(&self) -> Instant {
+        self.0.made + Duration::from_micros(self.0.heard_us.load(Ordering::Acquire))
     }
 
     /// Brings an answer. If there is no place for it, whoever it is for waits in vain and is let go in time.
@@ -186,6 +197,11 @@ impl Mailbox {
         self.shared.is_resting.store(false, Ordering::SeqCst);
     }
 
+    /// Something has come in since the bell was answered.
+    pub(super) fn is_rung(&self) -> bool {
+        self.shared.is_rung.load(Ordering::SeqCst)
+    }
+
     /// Heard; from now on the next thing that comes in rings again. Call it before looking into the queues.
     pub(super) fn answer_bell(&self) {
         self.shared.is_rung.store(false, Ordering::SeqCst);
@@ -195,6 +211,13 @@ impl Mailbox {
     pub(super) fn note_delay(&self, delay: Duration) {
         let us = u64::try_from(delay.as_micros()).unwrap_or(u64::MAX);
         self.shared.delay_us.store(us, Ordering::Relaxed);
+    }
+
+    /// What had come on the network until then is with its room.
+    pub(super) fn note_heard(&self, until: Instant) {
+        let since = until.saturating_duration_since(self.shared.made);
+        let us = u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
+        self.shared.heard_us.store(us, Ordering::Release);
     }
 
     /// The shard is to end.

@@ -11,11 +11,16 @@ use std::time::{Duration, Instant};
 /// Between two looks at the least.
 const PAUSE_MIN: Duration = Duration::from_millis(1);
 /// At the most, however far away the next step is: somebody new may have knocked.
-const PAUSE_MAX: Duration = Duration::from_millis(13);
+const PAUSE_MAX: Duration = Duration::from_millis(26);
 /// Packets that gather meanwhile: a third of those that the system keeps for a socket, where it was told nothing else.
 const GATHERED_MAX: u32 = 128;
-/// What it takes from a look until a room has what came: the wake, and some microseconds for each packet.
-const LEAD: Duration = Duration::from_micros(500);
+/// After many have come at once a pause grows by so much of it with each look.
+const PAUSE_GROWTH: u32 = 8;
+/// What it takes from a look until a room has what came: the wake, which may be late, and something for each connection; never
+/// more than the last of these.
+const LEAD_MIN: Duration = Duration::from_micros(500);
+const LEAD_PER_CONNECTION: Duration = Duration::from_micros(2);
+const LEAD_MAX: Duration = Duration::from_millis(3);
 /// How long a step that was near may be late until what was to go out with its frames goes without.
 const LATE_MAX: Duration = Duration::from_millis(1);
 /// Steps that are known of: more lie too close to each other to matter.
@@ -27,6 +32,8 @@ pub(super) struct Rhythm {
     looked: Instant,
     /// At this pace not too many packets gather.
     pause_max: Duration,
+    /// How long before a step the last look is that brings it what has come.
+    lead: Duration,
     steps: BinaryHeap<Reverse<Instant>>,
 }
 
@@ -36,6 +43,7 @@ impl Rhythm {
         Self {
             looked: now,
             pause_max: PAUSE_MIN,
+            lead: LEAD_MIN,
             steps: BinaryHeap::new(),
         }
     }
@@ -51,7 +59,9 @@ impl Rhythm {
     pub(super) fn look(&mut self, now: Instant, packets: u32) {
         let span = now.saturating_duration_since(self.looked);
         let pause = span * GATHERED_MAX / packets.max(1);
-        self.pause_max = pause.clamp(PAUSE_MIN, PAUSE_MAX);
+        // Peers who keep to the beat come all at once, and after that nobody for a while.
+        let longer = self.pause_max + self.pause_max / PAUSE_GROWTH;
+        self.pause_max = pause.min(longer).clamp(PAUSE_MIN, PAUSE_MAX);
         self.looked = now;
     }
 
@@ -63,12 +73,32 @@ impl Rhythm {
     /// The last look was the one before a step.
     pub(super) fn is_step_near(&self) -> bool {
         let step = self.steps.peek();
-        step.is_some_and(|Reverse(step)| *step > self.looked && *step <= self.looked + LEAD)
+        step.is_some_and(|Reverse(step)| *step > self.looked && *step <= self.looked + self.lead)
+    }
+
+    /// There are so many connections.
+    pub(super) fn expect_connections(&mut self, connections: usize) {
+        let connections = u32::try_from(connections).unwrap_or(u32::MAX);
+        let lead = LEAD_MIN + LEAD_PER_CONNECTION.saturating_mul(connections);
+        self.lead = lead.min(LEAD_MAX);
+    }
+
+    /// How long before a step the last look is that brings it what has come.
+    pub(super) fn lead(&self) -> Duration {
+        self.lead
+    }
+
+    /// How long what has come may wait for an answer at the most.
+    pub(super) const PAUSE_MAX: Duration = PAUSE_MAX;
+
+    /// When it was looked at last.
+    pub(super) fn looked(&self) -> Instant {
+        self.looked
     }
 
     /// Until when the step after the last look may be waited for.
     pub(super) fn heard_until(&self) -> Instant {
-        self.looked + LEAD + LATE_MAX
+        self.looked + self.lead + LATE_MAX
     }
 
     /// When to look again; somebody may wait for answers.
@@ -76,10 +106,10 @@ impl Rhythm {
         let first = loop {
             match self.steps.peek() {
                 None => return self.looked + PAUSE_MIN,
-                Some(Reverse(step)) if *step <= self.looked + LEAD => {
+                Some(Reverse(step)) if *step <= self.looked + self.lead => {
                     self.steps.pop();
                 }
-                Some(Reverse(step)) => break *step - LEAD,
+                Some(Reverse(step)) => break *step - self.lead,
             }
         };
         if is_pressing {
@@ -101,37 +131,62 @@ mod tests {
         Duration::from_millis(ms)
     }
 
+    /// Looked at every millisecond, with hardly a packet, until a moment that is returned.
+    fn at_ease(start: Instant) -> (Rhythm, Instant) {
+        let mut rhythm = Rhythm::new(start);
+        let looks = (1..=60).map(|n| start + ms(n));
+        for look in looks {
+            rhythm.look(look, 1);
+        }
+        (rhythm, start + ms(60))
+    }
+
     #[test]
     fn it_looks_before_a_step_and_in_equal_parts() {
-        let start = Instant::now();
-        let mut rhythm = Rhythm::new(start);
-        rhythm.look(start + ms(1), 0);
-        let now = start + ms(2);
-        rhythm.look(now, 1);
+        let (mut rhythm, now) = at_ease(Instant::now());
         assert_eq!(rhythm.next_look(false), now + PAUSE_MIN, "no room steps");
-        rhythm.expect_step(now + ms(20) + LEAD);
+        rhythm.expect_step(now + ms(40) + LEAD_MIN);
         assert_eq!(rhythm.next_look(true), now + PAUSE_MIN, "somebody waits");
-        assert_eq!(rhythm.next_look(false), now + ms(10));
-        rhythm.look(now + ms(10), 1);
-        assert!(!rhythm.is_step_near());
         assert_eq!(rhythm.next_look(false), now + ms(20));
         rhythm.look(now + ms(20), 1);
+        assert!(!rhythm.is_step_near());
+        assert_eq!(rhythm.next_look(false), now + ms(40));
+        rhythm.look(now + ms(40), 1);
         assert!(rhythm.is_step_near());
-        assert_eq!(rhythm.next_look(false), now + ms(21), "that one is past");
+        assert_eq!(rhythm.next_look(false), now + ms(41), "that one is past");
+    }
+
+    #[test]
+    fn where_there_are_many_the_last_look_is_earlier() {
+        let (mut rhythm, now) = at_ease(Instant::now());
+        rhythm.expect_step(now + ms(20));
+        rhythm.expect_connections(500);
+        assert_eq!(rhythm.lead(), LEAD_MIN + ms(1));
+        assert_eq!(rhythm.next_look(false), now + ms(19) - LEAD_MIN);
+        rhythm.expect_connections(1_000_000);
+        assert_eq!(rhythm.next_look(false), now + ms(20) - LEAD_MAX);
+        rhythm.look(now + ms(20) - LEAD_MAX, 1);
+        assert!(rhythm.is_step_near());
     }
 
     #[test]
     fn many_packets_and_many_rooms_shorten_the_pause() {
-        let start = Instant::now();
-        let mut rhythm = Rhythm::new(start);
-        let now = start + ms(4);
+        let (mut rhythm, now) = at_ease(Instant::now());
+        let now = now + ms(4);
         rhythm.look(now, 2 * GATHERED_MAX);
-        rhythm.expect_step(now + ms(30) + LEAD);
+        rhythm.expect_step(now + ms(22) + LEAD_MIN);
         assert_eq!(rhythm.next_look(false), now + ms(2));
-        for us in 1..1000 {
-            rhythm.expect_step(now + LEAD + Duration::from_micros(us));
+        // What comes all at once comes so again at the next step.
+        let mut looked = now;
+        for _ in 0..4 {
+            looked = rhythm.next_look(false);
+            rhythm.look(looked, 1);
         }
-        assert_eq!(rhythm.next_look(false), now + PAUSE_MIN);
+        assert!(rhythm.next_look(false) < looked + ms(4));
+        for us in 1..1000 {
+            rhythm.expect_step(looked + LEAD_MIN + Duration::from_micros(us));
+        }
+        assert_eq!(rhythm.next_look(false), looked + PAUSE_MIN);
         assert!(rhythm.steps.len() <= STEPS_MAX);
     }
 }

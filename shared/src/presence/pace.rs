@@ -52,6 +52,12 @@ pub struct Pace {
 const CURSOR_INTERVAL_US_MIN: u32 = 16_000;
 
 impl Pace {
+    /// Ticks are so long that it matters when within one a message comes ([`super::Beat`]), and that nothing that is sent at
+    /// each of them is sent too often.
+    pub const fn has_beat(self) -> bool {
+        self.tick_us >= CURSOR_INTERVAL_US_MIN
+    }
+
     /// How far apart a sender's cursor positions are worth sending, in microseconds, at least 16,000: as far apart as
     /// others are told them, because of several only the newest is.
     pub const fn cursor_interval_us(self) -> u32 {

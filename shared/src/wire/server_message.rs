@@ -37,6 +37,7 @@ const RESUMED: u8 = 31;
 const LIVE_INK: u8 = 42;
 const PRESENTERS: u8 = 45;
 const FOLLOWED: u8 = 46;
+const BEAT: u8 = 47;
 
 /// The answer to a hello.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -143,6 +144,9 @@ pub enum ServerMessage {
         /// `None`: they are not to be followed any more. They have gone, or follow the session themselves, be it by others.
         news: Option<FollowNews>,
     },
+    /// What this session sends is best sent so many microseconds later than it comes, or earlier where that is less than 0,
+    /// because then it comes shortly before the room's step; with 0 any moment is as good. See [`crate::presence::Beat`].
+    Beat(i32),
     /// Answer to a ping.
     Pong(u64),
     /// The session ends; the transport's close follows.
@@ -243,6 +247,10 @@ impl ServerMessage {
                     w.zigzag(way(view.max.y, view.min.y));
                 }
             }
+            Self::Beat(shift_us) => {
+                w.u8(BEAT);
+                w.zigzag((*shift_us).into());
+            }
             Self::Pong(nonce) => {
                 w.u8(PONG);
                 w.varint(*nonce);
@@ -285,13 +293,13 @@ impl ServerMessage {
         frame.first() == Some(&LIVE_INK)
     }
 
-    /// A frame is the room's pace, which is told in [`Self::PACE_BYTES_MAX`] bytes.
-    pub fn is_pace(frame: &[u8]) -> bool {
-        frame.first() == Some(&PACE)
+    /// A frame says when to send, which is told in [`Self::TIMING_BYTES_MAX`] bytes: the room's pace, or its beat.
+    pub fn is_timing(frame: &[u8]) -> bool {
+        matches!(frame.first(), Some(&(PACE | BEAT)))
     }
 
-    /// Bytes of a frame that tells the pace, at the most: a kind, a number of 32 bits, a stage and what bitcode adds.
-    pub const PACE_BYTES_MAX: usize = 16;
+    /// Bytes of a frame that says when to send, at the most: a kind, a number of 32 bits, a stage and what bitcode adds.
+    pub const TIMING_BYTES_MAX: usize = 16;
 
     /// The frame of a chunk, by strokes that are not moved for it ([`chunk::encode`]).
     pub fn encode_chunk<'a>(strokes: impl IntoIterator<Item = &'a Stroke>) -> Bytes {
@@ -380,6 +388,7 @@ impl ServerMessage {
                 };
                 Self::Followed { session, news }
             }
+            BEAT => Self::Beat(r.zigzag_i32()?),
             PONG => Self::Pong(r.varint()?),
             BYE => {
                 let code = r.varint_u32()?;
@@ -534,6 +543,7 @@ mod tests {
             })),
             followed(None),
             ServerMessage::Pong(12),
+            ServerMessage::Beat(-9000),
             ServerMessage::Bye(DisconnectReason::TooSlow),
         ] {
             round_trip(&message);

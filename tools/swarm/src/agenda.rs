@@ -1,11 +1,17 @@
 //! What the clients of a thread have to do next, and having it done.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
 use crate::counts::Counts;
-use crate::schedule::{Due, Schedule, phase};
+use crate::schedule::{Schedule, phase};
 use crate::spec::Part;
 
 /// Somebody who sends when told to.
 pub(crate) trait Hand {
+    /// The best moment, not before this one, to send something.
+    fn best_ns(&self, at_ns: i64) -> i64;
+
     /// Moves the cursor to where it is at this moment of the schedule. `false` where that is not worth sending at the
     /// room's pace.
     fn point(&mut self, due_ns: i64) -> bool;
@@ -19,6 +25,8 @@ pub(crate) trait Hand {
 pub(crate) struct Agenda {
     schedule: Schedule,
     lines: Vec<Line>,
+    /// Tasks that are due and wait for a better moment: that, and whose.
+    waiting: BinaryHeap<Reverse<(i64, usize)>>,
 }
 
 /// What one sender of the schedule is.
@@ -36,7 +44,10 @@ pub(crate) struct Task {
     pub(crate) place: usize,
     is_cursor: bool,
     hz: f64,
-    due: Due,
+    /// When the first of them was to be done.
+    at_ns: i64,
+    /// Updates to be sent.
+    count: u32,
 }
 
 impl Agenda {
@@ -63,42 +74,68 @@ impl Agenda {
 
     /// When something is due next; `None` where nobody sends.
     pub(crate) fn next_ns(&self) -> Option<i64> {
-        self.schedule.next_ns()
+        let waiting = self.waiting.peek().map(|Reverse((at_ns, _))| *at_ns);
+        [self.schedule.next_ns(), waiting]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
-    /// The next task that is due.
-    pub(crate) fn pop(&mut self, now_ns: i64) -> Option<Task> {
-        let due = self.schedule.pop(now_ns)?;
+    /// The next task for which it is the moment: when it is due, or at the best one after that, which `best_ns` knows of those
+    /// at a place.
+    pub(crate) fn pop(&mut self, now_ns: i64, best_ns: impl Fn(usize, i64) -> i64) -> Option<Task> {
+        if let Some(&Reverse((at_ns, line))) = self.waiting.peek()
+            && at_ns <= now_ns
+        {
+            self.waiting.pop();
+            return Some(self.task(line, at_ns, 1));
+        }
+        while let Some(due) = self.schedule.pop(now_ns) {
+            let line = due.sender;
+            let at_ns = best_ns(self.lines[line].place, due.at_ns);
+            // Whoever is behind waits for nothing.
+            if at_ns <= now_ns || due.count > 1 {
+                return Some(self.task(line, at_ns.min(now_ns), due.count));
+            }
+            self.waiting.push(Reverse((at_ns, line)));
+        }
+        None
+    }
+
+    fn task(&self, line: usize, at_ns: i64, count: u32) -> Task {
         let Line {
             place,
             is_cursor,
             hz,
-        } = self.lines[due.sender];
-        Some(Task {
+        } = self.lines[line];
+        Task {
             place,
             is_cursor,
             hz,
-            due,
-        })
+            at_ns,
+            count,
+        }
     }
 }
 
 impl Task {
     /// Has it done, and counts what was sent and how late.
     pub(crate) fn perform(self, hand: &mut impl Hand, now_ns: i64, counts: &mut Counts) {
-        let Self { due, hz, .. } = self;
-        let at_s = |k: u32| due.at_ns as f64 / 1e9 + f64::from(k) / hz;
+        let Self {
+            at_ns, count, hz, ..
+        } = self;
+        let at_s = |k: u32| at_ns as f64 / 1e9 + f64::from(k) / hz;
         let sent = if self.is_cursor {
             // Of several that are due only the newest place is worth telling.
-            let newest_ns = due.at_ns + (f64::from(due.count - 1) / hz * 1e9) as i64;
+            let newest_ns = at_ns + (f64::from(count - 1) / hz * 1e9) as i64;
             u32::from(hand.point(newest_ns))
-        } else if hand.draw((0..due.count).map(at_s), now_ns) {
-            due.count
+        } else if hand.draw((0..count).map(at_s), now_ns) {
+            count
         } else {
             0
         };
         if sent > 0 {
-            let lag_us = ((now_ns - due.at_ns).max(0) / 1000) as u64;
+            let lag_us = ((now_ns - at_ns).max(0) / 1000) as u64;
             counts.sent(self.is_cursor, sent, lag_us);
         }
     }
@@ -116,6 +153,10 @@ mod tests {
     }
 
     impl Hand for Noted {
+        fn best_ns(&self, at_ns: i64) -> i64 {
+            at_ns
+        }
+
         fn point(&mut self, due_ns: i64) -> bool {
             self.points.push(due_ns);
             !self.refuses
@@ -137,7 +178,7 @@ mod tests {
 
     fn perform_all(agenda: &mut Agenda, now_ns: i64, hand: &mut Noted) -> (Counts, Vec<usize>) {
         let (mut counts, mut places) = (Counts::new(0), Vec::new());
-        while let Some(task) = agenda.pop(now_ns) {
+        while let Some(task) = agenda.pop(now_ns, |_, at_ns| at_ns) {
             places.push(task.place);
             task.perform(hand, now_ns, &mut counts);
         }
@@ -154,6 +195,29 @@ mod tests {
         assert_eq!(hand.times.len(), 2, "18.5 and 68.5 ms");
         assert!((hand.times[1] - hand.times[0] - 0.05).abs() < 1e-9);
         assert_eq!((counts.sent_cursor, counts.sent_stroke), (1, 2));
+    }
+
+    #[test]
+    fn what_is_due_waits_for_its_moment_unless_it_is_late() {
+        let mut agenda = Agenda::new([(3, 0, part(20.0, 0.0)), (4, 1, part(0.0, 0.0))], 0);
+        let best_ns = |place, at_ns: i64| {
+            assert_eq!(place, 3);
+            (at_ns + 6_999_999) / 7_000_000 * 7_000_000
+        };
+        let mut hand = Noted::default();
+        let mut counts = Counts::new(0);
+        let mut now_ns = 0;
+        while now_ns < 200_000_000 {
+            while let Some(task) = agenda.pop(now_ns, best_ns) {
+                task.perform(&mut hand, now_ns, &mut counts);
+            }
+            now_ns = agenda.next_ns().expect("it goes on");
+        }
+        assert_eq!(hand.points, [0, 56_000_000, 105_000_000, 154_000_000]);
+        let task = agenda.pop(412_000_000, best_ns).expect("some are due");
+        assert_eq!(task.count, 5, "of 200 to 400 ms");
+        task.perform(&mut hand, 412_000_000, &mut counts);
+        assert_eq!(hand.points.last(), Some(&403_000_000));
     }
 
     #[test]

@@ -5,9 +5,9 @@
 //! the time, and what comes on the streams is dropped twice a second.
 
 mod joining;
-mod pace_finder;
 mod sockets;
 mod thin_client;
+mod timing_finder;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -27,7 +27,7 @@ use self::joining::{Joining, Newcomer};
 use self::sockets::{Packet, Places, Socket};
 use self::thin_client::{News, ThinClient};
 use crate::address::{Directory, Site};
-use crate::agenda::Agenda;
+use crate::agenda::{Agenda, Hand as _};
 use crate::clock::{Clock, thread_cpu_ns};
 use crate::counts::{Counts, ThreadReport};
 use crate::role::Role;
@@ -317,13 +317,20 @@ impl Fleet {
         }
     }
 
+    /// The best moment for a role's client, not before this one, to send something.
+    fn best_ns(&self, place: usize, at_ns: i64) -> i64 {
+        let slot = self.slots.get(self.players[place] as usize);
+        let client = slot.and_then(|slot| slot.client.as_deref());
+        client.map_or(at_ns, |client| client.best_ns(at_ns))
+    }
+
     /// Has everything sent that is due.
     fn perform(&mut self) {
         let Some(mut agenda) = self.agenda.take() else {
             return;
         };
         let now_ns = self.clock.now_ns();
-        while let Some(task) = agenda.pop(now_ns) {
+        while let Some(task) = agenda.pop(now_ns, |place, at_ns| self.best_ns(place, at_ns)) {
             let number = self.players[task.place];
             let slot = self.slots.get_mut(number as usize);
             if let Some(client) = slot.and_then(|slot| slot.client.as_deref_mut()) {

@@ -12,7 +12,6 @@ use bytes::Bytes;
 use chalkboard_client::client::{Client, ClientOptions, Event};
 use chalkboard_client::native::{Link, LinkMeter};
 use chalkboard_shared::cursor::{CursorState, CursorTool};
-use chalkboard_shared::presence::Pace;
 use chalkboard_shared::workload::{Curve, STYLE};
 use chalkboard_shared::{BoardRect, StrokeId};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -25,7 +24,7 @@ use crate::agenda::{Agenda, Hand};
 use crate::clock::{Alarm, Clock, thread_cpu_ns};
 use crate::counts::{Counts, ThreadReport};
 use crate::pen::{Batch, Pen};
-use crate::rhythm::CursorRhythm;
+use crate::rhythm::{CursorRhythm, Timing};
 use crate::role::{Role, name, random_key};
 use crate::swarm::Command;
 use crate::walkers::Walkers;
@@ -70,7 +69,7 @@ struct Player {
     curve: Curve,
     pen: Pen,
     /// As the room has told it.
-    pace: Rc<Cell<Pace>>,
+    timing: Rc<Cell<Timing>>,
     cursors: CursorRhythm,
     actions: mpsc::Sender<Action>,
 }
@@ -214,13 +213,19 @@ async fn send(players: Rc<RefCell<Vec<Player>>>, shared: Rc<Shared>, start_ns: i
         .into_iter()
         .map(|(place, role)| (place, role.client, role.part));
     let mut agenda = Agenda::new(clients, start_ns);
+    let best_ns = |place: usize, at_ns| {
+        let players = players.borrow();
+        players
+            .get(place)
+            .map_or(at_ns, |player: &Player| player.best_ns(at_ns))
+    };
     while let Some(next_ns) = agenda.next_ns() {
         let wake_ns = next_ns.max(shared.clock.now_ns() + WAKE_NS_MIN);
         if alarm.wait_until(wake_ns).await.is_err() {
             return;
         }
         let now_ns = shared.clock.now_ns();
-        while let Some(task) = agenda.pop(now_ns) {
+        while let Some(task) = agenda.pop(now_ns, best_ns) {
             if let Some(player) = players.borrow_mut().get_mut(task.place) {
                 task.perform(player, now_ns, &mut shared.counts.borrow_mut());
             }
@@ -240,10 +245,10 @@ impl Player {
         let meter = link.meter().context("WebTransport has a meter")?;
         let observer = timeout(LOADED_WAIT, open_observer(role, link, shared.clock)).await??;
         let pace = observer.client.pace().context("whoever is in was told")?;
-        let pace = Rc::new(Cell::new(pace));
+        let timing = Rc::new(Cell::new(Timing::of(pace)));
         let (actions, inbox) = mpsc::channel(WAITING_MAX);
         let cursor_hz = role.part.cursor_hz;
-        let observing = observe(observer, cursor_hz, inbox, pace.clone(), shared.clone());
+        let observing = observe(observer, cursor_hz, inbox, timing.clone(), shared.clone());
         tokio::task::spawn_local(observing);
         let curve = Curve::of(role.client);
         Ok(Self {
@@ -251,7 +256,7 @@ impl Player {
             meter,
             curve,
             pen: Pen::new(curve, role.part.samples),
-            pace,
+            timing,
             cursors: CursorRhythm::default(),
             actions,
         })
@@ -259,10 +264,14 @@ impl Player {
 }
 
 impl Hand for Player {
+    fn best_ns(&self, at_ns: i64) -> i64 {
+        self.timing.get().best_ns(at_ns)
+    }
+
     /// The moment of the schedule, to the millisecond as ordinary clients tell it, is also the cursor's stamp: what the
     /// load itself is late counts as latency.
     fn point(&mut self, due_ns: i64) -> bool {
-        if !self.cursors.takes(due_ns, self.pace.get()) {
+        if !self.cursors.takes(due_ns, self.timing.get().pace) {
             return false;
         }
         let due_ms = due_ns / NS_PER_MS;
@@ -374,10 +383,10 @@ async fn observe(
     mut observer: Observer,
     cursor_hz: f64,
     mut actions: mpsc::Receiver<Action>,
-    pace: Rc<Cell<Pace>>,
+    timing: Rc<Cell<Timing>>,
     shared: Rc<Shared>,
 ) {
-    let ended = watch(&mut observer, cursor_hz, &mut actions, &pace, &shared).await;
+    let ended = watch(&mut observer, cursor_hz, &mut actions, &timing, &shared).await;
     if ended.is_err() {
         shared.dead.set(shared.dead.get() + 1);
     }
@@ -387,7 +396,7 @@ async fn watch(
     observer: &mut Observer,
     cursor_hz: f64,
     actions: &mut mpsc::Receiver<Action>,
-    pace: &Cell<Pace>,
+    timing: &Cell<Timing>,
     shared: &Shared,
 ) -> Result<()> {
     let mut stroke = None;
@@ -428,8 +437,9 @@ async fn watch(
                 walkers.may_look_again();
                 observer.client.tick(shared.clock.now_ms());
                 observer.check()?;
-                if let Some(told) = observer.client.pace() {
-                    pace.set(told);
+                if let Some(pace) = observer.client.pace() {
+                    let beat = *observer.client.beat();
+                    timing.set(Timing { pace, beat });
                 }
                 shared.counts.borrow_mut().paced(observer.client.pace());
             }

@@ -1,6 +1,31 @@
-//! How often a client of the load tells its cursor: as often as the room tells others of it.
+//! When a client of the load sends: its cursor as often as the room tells others of it, and everything shortly before the room's
+//! steps.
 
-use chalkboard_shared::presence::Pace;
+use chalkboard_shared::presence::{Beat, Pace};
+
+const NS_PER_MS: f64 = 1e6;
+
+/// What a client was told of when to send.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Timing {
+    pub(crate) pace: Pace,
+    pub(crate) beat: Beat,
+}
+
+impl Timing {
+    /// Of a client that has just come in.
+    pub(crate) fn of(pace: Pace) -> Self {
+        let beat = Beat::new(pace.tick_us);
+        Self { pace, beat }
+    }
+
+    /// The best moment, not before this one, to send something.
+    pub(crate) fn best_ns(&self, at_ns: i64) -> i64 {
+        let at_ms = at_ns as f64 / NS_PER_MS;
+        let later_ms = self.beat.next_ms(at_ms) - at_ms;
+        at_ns + (later_ms * NS_PER_MS) as i64
+    }
+}
 
 /// Which of a sender's cursors are worth sending at the room's pace: as the library, which sends the newest one when
 /// enough time has passed, but at moments that are given.

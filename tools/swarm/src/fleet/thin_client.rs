@@ -2,7 +2,7 @@
 //! of what it receives. No I/O.
 //!
 //! Handshake, keys, acknowledgements and flow control are QUIC's own, as a person's client has them. Of what comes only
-//! the welcome is read, and the room's pace, because senders keep to it.
+//! the welcome is read, and the room's pace and beat, because senders keep to them.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -11,7 +11,6 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use bytes::{Bytes, BytesMut};
 use chalkboard_shared::cursor::{CursorState, CursorTool};
 use chalkboard_shared::limits::SERVER_FRAME_BYTES_MAX;
-use chalkboard_shared::presence::Pace;
 use chalkboard_shared::wire::frame::{self, FrameDecoder};
 use chalkboard_shared::wire::{ClientMessage, Hello, Profile, ServerMessage};
 use chalkboard_shared::workload::Curve;
@@ -20,11 +19,11 @@ use url::Url;
 use web_transport_proto::{ConnectError, ConnectRequest, ConnectResponse, Frame, Settings, VarInt};
 
 use super::joining::Newcomer;
-use super::pace_finder::PaceFinder;
+use super::timing_finder::TimingFinder;
 use crate::agenda::Hand;
 use crate::clock::stamp;
 use crate::pen::{Pen, Writer};
-use crate::rhythm::CursorRhythm;
+use crate::rhythm::{CursorRhythm, Timing};
 use crate::role::{Role, name, random_key};
 
 /// Frames that wait to be taken by QUIC; beyond that the server takes nothing, and what is due is not sent.
@@ -55,9 +54,11 @@ pub(super) struct ThinClient {
     /// Something has come on it.
     is_readable: bool,
     decoder: FrameDecoder,
-    finder: PaceFinder,
+    finder: TimingFinder,
     /// As the room has told it.
-    pace: Option<Pace>,
+    timing: Option<Timing>,
+    /// When it has sent something last.
+    sent_ns: i64,
     curve: Curve,
     sequence: u32,
     cursors: CursorRhythm,
@@ -114,8 +115,9 @@ impl ThinClient {
             waiting: VecDeque::new(),
             is_readable: false,
             decoder: FrameDecoder::new(SERVER_FRAME_BYTES_MAX),
-            finder: PaceFinder::default(),
-            pace: None,
+            finder: TimingFinder::default(),
+            timing: None,
+            sent_ns: 0,
             curve,
             sequence: 0,
             cursors: CursorRhythm::default(),
@@ -270,11 +272,13 @@ impl ThinClient {
         while let Some(frame) = self.decoder.next_frame()? {
             match ServerMessage::decode(frame)? {
                 ServerMessage::Welcome(welcome) => {
-                    self.pace = Some(welcome.pace);
+                    self.timing = Some(Timing::of(welcome.pace));
                     self.stage = Stage::Joined { request };
                     self.newcomer = None;
                     let rest = self.decoder.take_rest();
-                    self.pace = self.finder.read(&rest).or(self.pace);
+                    let (timing, sent_ns) = (&mut self.timing, self.sent_ns);
+                    self.finder
+                        .read(&rest, |message| tell(timing, &message, sent_ns));
                     return Ok(Some(News::Joined));
                 }
                 ServerMessage::Bye(reason) => bail!("turned away: {reason}"),
@@ -284,7 +288,7 @@ impl ThinClient {
         Ok(None)
     }
 
-    /// Takes what has come on the stream, and drops it but for the pace. `true` if there was anything.
+    /// Takes what has come on the stream, and drops it but for the timing. `true` if there was anything.
     pub(super) fn drain(&mut self) -> bool {
         let Some(stream) = self.stream.filter(|_| self.has_joined()) else {
             return false;
@@ -292,9 +296,9 @@ impl ThinClient {
         if !std::mem::take(&mut self.is_readable) {
             return false;
         }
-        let (finder, pace) = (&mut self.finder, &mut self.pace);
+        let (finder, timing, sent_ns) = (&mut self.finder, &mut self.timing, self.sent_ns);
         let drained = read(&mut self.quic, stream, |bytes| {
-            *pace = finder.read(bytes).or(*pace);
+            finder.read(bytes, |message| tell(timing, &message, sent_ns));
         });
         // How it ended comes as an event of its own.
         self.is_readable = matches!(drained, Ok(true));
@@ -338,15 +342,20 @@ impl ThinClient {
 }
 
 impl Hand for ThinClient {
+    fn best_ns(&self, at_ns: i64) -> i64 {
+        self.timing.map_or(at_ns, |timing| timing.best_ns(at_ns))
+    }
+
     /// The moment of the schedule, to the millisecond as ordinary clients tell it, is also the cursor's stamp: what the
     /// load itself is late counts as latency.
     fn point(&mut self, due_ns: i64) -> bool {
-        let Some(pace) = self.pace.filter(|_| self.has_joined()) else {
+        let Some(timing) = self.timing.filter(|_| self.has_joined()) else {
             return false;
         };
-        if !self.cursors.takes(due_ns, pace) {
+        if !self.cursors.takes(due_ns, timing.pace) {
             return false;
         }
+        self.sent_ns = due_ns;
         let due_ms = due_ns / NS_PER_MS;
         self.sequence = self.sequence.wrapping_add(1);
         let message = ClientMessage::Cursor {
@@ -370,10 +379,24 @@ impl Hand for ThinClient {
         let Some(writer) = &mut self.writer else {
             return false;
         };
+        self.sent_ns = now_ns;
         for frame in writer.frames(times, stamp(now_ns)) {
             self.push(&frame);
         }
         true
+    }
+}
+
+/// The room has said something of when to send.
+fn tell(timing: &mut Option<Timing>, message: &ServerMessage, sent_ns: i64) {
+    match (timing, message) {
+        (timing, ServerMessage::Pace(pace)) => *timing = Some(Timing::of(*pace)),
+        (Some(timing), ServerMessage::Beat(shift_us)) => {
+            timing
+                .beat
+                .shift(*shift_us, sent_ns as f64 / NS_PER_MS as f64);
+        }
+        _ => {}
     }
 }
 
