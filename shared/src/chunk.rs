@@ -22,12 +22,18 @@ mod prefix_code;
 
 use std::collections::HashMap;
 
+#[cfg(not(target_arch = "wasm32"))]
+use crate::board_point::BoardRect;
 use crate::codec::bits::{BitReader, BitWriter, unzigzag, zigzag};
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::id::{ActorId, OpId, Position, StrokeId};
-use crate::ink::{InkPoint, SHIFT_MAX, point_of, shift_of};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::ink::{EvenInk, InkStep, whole};
+use crate::ink::{IS_SMALL, InkPoint, SHIFT_MAX, channels, point_of, shift_of};
 use crate::limits::{CHUNK_POINTS_MAX, CHUNK_STROKES_MAX, POINTS_PER_STROKE_MAX};
-use crate::stroke::{Ink, Stroke, StrokeStyle, Written};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::stroke::{Ink, InkHash};
+use crate::stroke::{Stroke, StrokeStyle, Written};
 use predictor::{Fit, ORDER, Predictor};
 use prefix_code::{Census, CodeReader};
 
@@ -57,6 +63,13 @@ const FINISHED: u64 = 1;
 const ERASED: u64 = 2;
 const RESTYLED: u64 = 4;
 const TOUCHED: u64 = 8;
+
+/// Columns of a first step's parts.
+const FIRST_STEP: [Column; 3] = [
+    Column::FirstStep,
+    Column::FirstStep,
+    Column::FirstPressureStep,
+];
 
 /// Points whose steps predictors are fitted to; more of them change little.
 const FIT_POINTS: usize = 3000;
@@ -138,14 +151,11 @@ impl Draft {
                 styles.len() - 1
             });
             points.clear();
-            match &stroke.ink {
-                Ink::Wet(wet) => points.extend_from_slice(wet),
-                Ink::Dry(packed) => packed.unpack_into(&mut points),
-            }
+            stroke.ink.unpack_into(&mut points);
             let shift = shift_of(&points);
             let start = steps[0].len();
             for pair in points.windows(2) {
-                let (from, to) = (channels(pair[0], shift), channels(pair[1], shift));
+                let (from, to) = (channels(&pair[0], shift), channels(&pair[1], shift));
                 for c in 0..3 {
                     steps[c].push(to[c].wrapping_sub(from[c]));
                 }
@@ -234,7 +244,7 @@ impl Draft {
                 continue;
             }
             put(Column::Shift, row.shift.into());
-            let first = channels(row.first, row.shift);
+            let first = channels(&row.first, row.shift);
             for (start, corner) in first.into_iter().zip(self.corner) {
                 let start = start.wrapping_sub(corner >> row.shift);
                 put(Column::Start, u64::from(start as u32));
@@ -253,10 +263,6 @@ impl Draft {
             }
         }
     }
-}
-
-fn channels(p: InkPoint, shift: u32) -> [i32; 3] {
-    [p.at.x >> shift, p.at.y >> shift, p.pressure.into()]
 }
 
 /// A wrapped difference with its sign in the lowest bit.
@@ -317,7 +323,7 @@ impl Past {
         if self.count == 0 {
             0
         } else {
-            predictor.next(&self.steps, self.count)
+            predictor.next(|n| self.steps[n], self.count)
         }
     }
 
@@ -364,6 +370,11 @@ impl Order {
 /// # Errors
 /// Anything that [`encode`] would not have written; nothing larger than a chunk may be is ever allocated.
 pub fn decode(r: &mut Reader) -> Result<Vec<Stroke>, DecodeError> {
+    decode_by::<IS_SMALL>(r)
+}
+
+/// The same in little code, or in little time.
+fn decode_by<const IS_SMALL: bool>(r: &mut Reader) -> Result<Vec<Stroke>, DecodeError> {
     let count = r.varint_at_most(CHUNK_STROKES_MAX as u64)? as usize;
     let z = r.varint()?;
     let corner = [r.zigzag_i32()?, r.zigzag_i32()?];
@@ -379,7 +390,7 @@ pub fn decode(r: &mut Reader) -> Result<Vec<Stroke>, DecodeError> {
         .map(|_| CodeReader::new(r))
         .collect::<Result<Vec<_>, _>>()?;
     let rest = r.rest();
-    let mut rows = RowReader {
+    let mut rows = RowReader::<IS_SMALL> {
         bits: BitReader::new(&rest),
         codes: &codes,
         order: Order::new(z, ratio, actors.iter().map(|(_, first)| *first)),
@@ -389,8 +400,10 @@ pub fn decode(r: &mut Reader) -> Result<Vec<Stroke>, DecodeError> {
         corner,
         written: 0,
         points_left: CHUNK_POINTS_MAX,
-        points: Vec::new(),
-        packed: Vec::new(),
+        #[cfg(not(target_arch = "wasm32"))]
+        steps: Vec::new(),
+        #[cfg(not(target_arch = "wasm32"))]
+        buffer: Vec::new(),
     };
     let mut strokes = Vec::with_capacity(count);
     for _ in 0..count {
@@ -400,7 +413,7 @@ pub fn decode(r: &mut Reader) -> Result<Vec<Stroke>, DecodeError> {
     Ok(strokes)
 }
 
-struct RowReader<'a> {
+struct RowReader<'a, const IS_SMALL: bool> {
     bits: BitReader<'a>,
     codes: &'a [CodeReader],
     order: Order,
@@ -410,13 +423,17 @@ struct RowReader<'a> {
     corner: [i32; 2],
     written: u32,
     points_left: usize,
-    points: Vec<InkPoint>,
-    /// Buffer of the packing.
-    packed: Vec<u8>,
+    #[cfg(not(target_arch = "wasm32"))]
+    /// Steps of the stroke that is being read, behind as many of zero as predictors look back.
+    steps: Vec<InkStep>,
+    #[cfg(not(target_arch = "wasm32"))]
+    /// What its ink is put together in.
+    buffer: Vec<u8>,
 }
 
-impl RowReader<'_> {
-    fn number(&mut self, column: Column) -> Result<u64, DecodeError> {
+impl<const IS_SMALL: bool> RowReader<'_, IS_SMALL> {
+    /// A number, any after the end of the bits: [`RowReader::stroke`] asks whether all were there.
+    fn number(&mut self, column: Column) -> u64 {
         self.codes[column as usize].read(&mut self.bits)
     }
 
@@ -446,14 +463,14 @@ impl RowReader<'_> {
 
     fn stroke(&mut self) -> Result<Stroke, DecodeError> {
         let (place, actor) = self.actor(Column::Actor)?;
-        let z = self.order.z.wrapping_add(self.number(Column::Z)?);
+        let z = self.order.z.wrapping_add(self.number(Column::Z));
         let difference = unzigzag(self.word(Column::Counter)?);
         let counter = self.order.next(place, z).wrapping_add(difference as u32);
         self.order.saw(place, counter);
         let id = OpId { actor, counter };
         let style = self.word(Column::Style)? as usize;
         let style = *self.styles.get(style).ok_or(DecodeError::OutOfRange)?;
-        let flags = self.number(Column::Flags)?;
+        let flags = self.number(Column::Flags);
         if flags > FINISHED | ERASED | RESTYLED | TOUCHED {
             return Err(DecodeError::Malformed);
         }
@@ -464,65 +481,184 @@ impl RowReader<'_> {
             return Err(DecodeError::OutOfRange);
         }
         self.points_left -= count;
-        self.points.clear();
         let is_finished = flags & FINISHED != 0;
-        if count > 0 {
-            self.ink(count)?;
-        } else if is_finished {
-            return Err(DecodeError::Malformed);
-        }
         let mut stroke = Stroke::new(StrokeId(id), Position(z), style);
         stroke.style.by = style_by;
         stroke.erased = Written {
             value: flags & ERASED != 0,
             by: erased_by,
         };
-        stroke.draw(&self.points, is_finished, &mut self.packed);
+        if count > 0 {
+            self.ink(&mut stroke, count, is_finished)?;
+        } else if is_finished {
+            return Err(DecodeError::Malformed);
+        }
+        self.bits.check()?;
         Ok(stroke)
     }
 
-    fn ink(&mut self, count: usize) -> Result<(), DecodeError> {
+    /// So many points of a stroke, at least one.
+    fn ink(
+        &mut self,
+        stroke: &mut Stroke,
+        count: usize,
+        is_finished: bool,
+    ) -> Result<(), DecodeError> {
         let shift = self.word(Column::Shift)?;
         if shift > SHIFT_MAX {
             return Err(DecodeError::OutOfRange);
         }
         let [x, y] = self.corner.map(|corner| corner >> shift);
-        let mut at = [
+        let start = [
             x.wrapping_add(self.word(Column::Start)? as i32),
             y.wrapping_add(self.word(Column::Start)? as i32),
             self.word(Column::StartPressure)? as i32,
         ];
-        self.points.reserve(count);
-        self.points.push(point_of(at, shift)?);
-        if count == 1 {
-            return Ok(());
+        #[cfg(not(target_arch = "wasm32"))]
+        if !IS_SMALL {
+            return self.draw_quickly(stroke, start, shift, count, is_finished);
         }
+        let mut at = start;
+        let mut points = vec![point_of(at, shift)?];
         let mut pasts = [const { Past::new() }; 3];
-        let first = [
-            Column::FirstStep,
-            Column::FirstStep,
-            Column::FirstPressureStep,
-        ];
-        for c in 0..3 {
-            let step = unzigzag(self.word(first[c])?);
-            pasts[c].push(step);
-            at[c] = at[c].wrapping_add(step);
-        }
-        self.points.push(point_of(at, shift)?);
-        let coordinates = &self.codes[Column::Step as usize];
-        let pressures = &self.codes[Column::PressureStep as usize];
-        for _ in 2..count {
-            let errors =
-                CodeReader::read_three([coordinates, coordinates, pressures], &mut self.bits)?;
+        for n in 1..count {
+            let columns = if n == 1 {
+                FIRST_STEP
+            } else {
+                [Column::Step, Column::Step, Column::PressureStep]
+            };
             for c in 0..3 {
-                let expected = pasts[c].expected(&self.predictors[c / 2]);
-                let step = expected.wrapping_add(unzigzag(errors[c]));
+                let error = unzigzag(self.word(columns[c])?);
+                let step = error.wrapping_add(pasts[c].expected(&self.predictors[c / 2]));
                 pasts[c].push(step);
                 at[c] = at[c].wrapping_add(step);
             }
-            self.points.push(point_of(at, shift)?);
+            points.push(point_of(at, shift)?);
+        }
+        stroke.push(&points);
+        if is_finished {
+            stroke.finish();
         }
         Ok(())
+    }
+
+    /// The points behind the start: what is asked of each point elsewhere is asked here of all of them.
+    #[cfg(not(target_arch = "wasm32"))]
+    fn draw_quickly(
+        &mut self,
+        stroke: &mut Stroke,
+        start: [i32; 3],
+        shift: u32,
+        count: usize,
+        is_finished: bool,
+    ) -> Result<(), DecodeError> {
+        self.steps.resize(ORDER + count - 1, InkStep::default());
+        let mut hand = Hand::new(shift);
+        hand.goes(start);
+        if count > 1 {
+            let mut step = [0; 3];
+            for (step, column) in step.iter_mut().zip(FIRST_STEP) {
+                *step = unzigzag(self.word(column)?);
+            }
+            self.steps[ORDER] = hand.goes(step);
+            hand = self.further_steps(hand)?;
+        }
+        let bounds = hand.bounds()?;
+        let steps = &self.steps[ORDER..];
+        let first = whole(start, shift);
+        let ink = EvenInk::new(first, shift, steps, &mut self.buffer);
+        let ink = if is_finished {
+            Ink::Even(ink)
+        } else {
+            Ink::Wet(ink.unpack())
+        };
+        stroke.draw(ink, count as u32, bounds, hand.hash);
+        Ok(())
+    }
+
+    /// All steps behind the first one.
+    #[cfg(not(target_arch = "wasm32"))]
+    fn further_steps(&mut self, mut hand: Hand) -> Result<Hand, DecodeError> {
+        let coordinates = &self.codes[Column::Step as usize];
+        let pressures = &self.codes[Column::PressureStep as usize];
+        // In a variable of its own, because it changes all the time.
+        let mut bits = self.bits;
+        for before in 1..self.steps.len() - ORDER {
+            let codes = [coordinates, coordinates, pressures];
+            let errors = match CodeReader::read_three(codes, &mut bits) {
+                Some(errors) => errors,
+                None => {
+                    let mut errors = [0; 3];
+                    for (error, code) in errors.iter_mut().zip(codes) {
+                        *error = code.read_u32(&mut bits)?;
+                    }
+                    errors
+                }
+            };
+            let (past, next) = self.steps.split_at_mut(ORDER + before);
+            let past = &past[before..];
+            let [x, y, pressure] = errors.map(unzigzag);
+            let [along, pressing] = self.predictors;
+            next[0] = hand.goes([
+                x.wrapping_add(along.next(|n| past[n][0], before)),
+                y.wrapping_add(along.next(|n| past[n][1], before)),
+                pressure.wrapping_add(pressing.next(|n| past[n][2], before)),
+            ]);
+        }
+        self.bits = bits;
+        Ok(hand)
+    }
+}
+
+/// The hand that draws a stroke: where it is, and what is to be known of where it has been.
+#[cfg(not(target_arch = "wasm32"))]
+struct Hand {
+    at: [i32; 3],
+    low: [i32; 2],
+    high: [i32; 2],
+    /// All bits of all pressures.
+    pressures: i32,
+    shift: u32,
+    hash: InkHash,
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl Hand {
+    const fn new(shift: u32) -> Self {
+        Self {
+            at: [0; 3],
+            low: [i32::MAX; 2],
+            high: [i32::MIN; 2],
+            pressures: 0,
+            shift,
+            hash: InkHash::new(),
+        }
+    }
+
+    /// Goes to the next point.
+    #[inline]
+    fn goes(&mut self, step: [i32; 3]) -> InkStep {
+        for (at, step) in self.at.iter_mut().zip(step) {
+            *at = at.wrapping_add(step);
+        }
+        for c in 0..2 {
+            self.low[c] = self.low[c].min(self.at[c]);
+            self.high[c] = self.high[c].max(self.at[c]);
+        }
+        self.pressures |= self.at[2];
+        self.hash.add(whole(self.at, self.shift));
+        let [x, y, pressure] = step;
+        [x, y, pressure, 0]
+    }
+
+    /// The smallest rectangle around all points, if they are within the bounds of points: their pressures are where all
+    /// of their bits are.
+    fn bounds(&self) -> Result<BoardRect, DecodeError> {
+        let corner = |[x, y]: [i32; 2]| point_of([x, y, self.pressures], self.shift);
+        Ok(BoardRect {
+            min: corner(self.low)?.at,
+            max: corner(self.high)?.at,
+        })
     }
 }
 

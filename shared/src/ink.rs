@@ -8,11 +8,16 @@
 //! coordinate. Differences wrap, so every legal coordinate survives. There is exactly one packed form for a list of
 //! points; anything else is refused.
 
+#[cfg(not(target_arch = "wasm32"))]
+mod even_ink;
+
 use bytes::Bytes;
 
 use crate::board_point::BoardPoint;
 use crate::codec::bits::{Adaptive, BitReader, BitWriter, unzigzag, zigzag};
 use crate::codec::{DecodeError, Reader, Writer};
+#[cfg(not(target_arch = "wasm32"))]
+pub use even_ink::EvenInk;
 
 /// One sample of a pen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -33,11 +38,16 @@ impl InkPoint {
     }
 }
 
+/// Differences of x and y, divided, and of pressure from a point to the next. The fourth is always 0: the numbers of four
+/// are handled in one go.
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) type InkStep = [i32; 4];
+
 /// Shifts beyond this gain nothing: 2^7 units are 8 px.
 pub(crate) const SHIFT_MAX: u32 = 7;
 
 /// In the page only size counts, and three codes in one go are half a kilobyte of it.
-const IS_SMALL: bool = cfg!(target_arch = "wasm32");
+pub(crate) const IS_SMALL: bool = cfg!(target_arch = "wasm32");
 
 /// A non-empty list of points in packed form, checked when it was made: always decodable, within all limits.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -58,17 +68,16 @@ impl PackedInk {
     pub(crate) fn pack_by(points: &[InkPoint], buffer: &mut Vec<u8>) -> Self {
         assert!(!points.is_empty(), "ink has at least one point");
         let shift = shift_of(points);
-        let channels = |p: &InkPoint| [p.at.x >> shift, p.at.y >> shift, i32::from(p.pressure)];
         buffer.clear();
         let mut w = Writer::from(core::mem::take(buffer));
         w.varint(points.len() as u64);
         w.u8(shift as u8);
-        let mut last = channels(&points[0]);
+        let mut last = channels(&points[0], shift);
         w.zigzag(last[0].into());
         w.zigzag(last[1].into());
         w.u8(points[0].pressure);
         if let Some(second) = points.get(1) {
-            let now = channels(second);
+            let now = channels(second, shift);
             let mut speed = [0; 3];
             for c in 0..3 {
                 speed[c] = now[c].wrapping_sub(last[c]);
@@ -78,7 +87,7 @@ impl PackedInk {
             let mut adaptive = initial_adaptive();
             let mut bits = BitWriter::new(w.as_mut_vec());
             for point in &points[2..] {
-                let now = channels(point);
+                let now = channels(point, shift);
                 let (mut codes, mut ks) = ([0; 3], [0; 3]);
                 for c in 0..3 {
                     let faster = now[c].wrapping_sub(last[c]);
@@ -159,13 +168,26 @@ const fn initial_adaptive() -> [Adaptive; 3] {
     ]
 }
 
+/// A point's coordinates, divided, and its pressure.
+#[inline]
+pub(crate) fn channels(p: &InkPoint, shift: u32) -> [i32; 3] {
+    [p.at.x >> shift, p.at.y >> shift, p.pressure.into()]
+}
+
 /// Low bits that are zero in all coordinates.
 pub(crate) fn shift_of(points: &[InkPoint]) -> u32 {
     let bits = points.iter().fold(0, |bits, p| bits | p.at.x | p.at.y);
     bits.trailing_zeros().min(SHIFT_MAX)
 }
 
-/// A point by its divided coordinates, where those and the pressure are within their bounds.
+/// The point of these, which is known to be within its bounds.
+#[cfg(not(target_arch = "wasm32"))]
+#[inline]
+pub(crate) const fn whole([x, y, pressure]: [i32; 3], shift: u32) -> InkPoint {
+    InkPoint::new(x << shift, y << shift, pressure as u8)
+}
+
+/// A point by its divided coordinates and its pressure, where those are within their bounds.
 #[inline]
 pub(crate) fn point_of([x, y, pressure]: [i32; 3], shift: u32) -> Result<InkPoint, DecodeError> {
     let whole = |v: i32| v.checked_mul(1 << shift).ok_or(DecodeError::OutOfRange);
@@ -233,7 +255,7 @@ mod tests {
     use super::*;
     use crate::limits::COORDINATE_MAX;
 
-    fn any_points() -> impl Strategy<Value = Vec<InkPoint>> {
+    pub(super) fn any_points() -> impl Strategy<Value = Vec<InkPoint>> {
         let far = -COORDINATE_MAX..=COORDINATE_MAX;
         let point = prop_oneof![
             (far.clone(), far, any::<u8>()),

@@ -4,10 +4,14 @@
 //! the id of the op that wrote it, so that an undo can tell whether somebody else wrote since. The rules are in
 //! [`crate::merge`].
 
+use std::borrow::Cow;
+
 use crate::board_point::{BoardPoint, BoardRect};
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::digest::mix;
 use crate::id::{ActorId, OpId, Position, StrokeId};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::ink::EvenInk;
 use crate::ink::{InkPoint, PackedInk};
 use crate::limits::{POINTS_PER_STROKE_MAX, WIDTH_MAX};
 
@@ -80,14 +84,52 @@ pub struct Written<T> {
     pub by: OpId,
 }
 
-/// Points of a stroke: plain while it grows, packed once it is finished.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Points of a stroke: plain while it grows, packed once it is finished. Equal where the points are, wet or not.
+#[derive(Debug, Clone)]
 pub enum Ink {
     /// Still growing.
     Wet(Vec<InkPoint>),
     /// Finished.
     Dry(PackedInk),
+    /// Finished, as a chunk has brought it: packed when it is sent alone.
+    #[cfg(not(target_arch = "wasm32"))]
+    Even(EvenInk),
 }
+
+impl Ink {
+    /// No more points will come.
+    pub const fn is_finished(&self) -> bool {
+        !matches!(self, Self::Wet(_))
+    }
+
+    /// The points, unpacked where they are packed.
+    pub fn points(&self) -> Cow<'_, [InkPoint]> {
+        if let Self::Wet(points) = self {
+            return points.into();
+        }
+        let mut points = Vec::new();
+        self.unpack_into(&mut points);
+        points.into()
+    }
+
+    /// Appends the points.
+    pub(crate) fn unpack_into(&self, points: &mut Vec<InkPoint>) {
+        match self {
+            Self::Wet(wet) => points.extend_from_slice(wet),
+            Self::Dry(packed) => packed.unpack_into(points),
+            #[cfg(not(target_arch = "wasm32"))]
+            Self::Even(even) => even.unpack_into(points),
+        }
+    }
+}
+
+impl PartialEq for Ink {
+    fn eq(&self, other: &Self) -> bool {
+        self.is_finished() == other.is_finished() && self.points() == other.points()
+    }
+}
+
+impl Eq for Ink {}
 
 /// A stroke.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,7 +149,7 @@ pub struct Stroke {
     /// The smallest rectangle around the points.
     pub bounds: BoardRect,
     /// Running hash of the points.
-    ink_hash: u64,
+    ink_hash: InkHash,
 }
 
 impl Stroke {
@@ -127,7 +169,7 @@ impl Stroke {
             ink: Ink::Wet(Vec::new()),
             point_count: 0,
             bounds: BoardRect::EMPTY,
-            ink_hash: 0,
+            ink_hash: InkHash::new(),
         }
     }
 
@@ -138,7 +180,7 @@ impl Stroke {
 
     /// No more points will come.
     pub const fn is_finished(&self) -> bool {
-        matches!(self.ink, Ink::Dry(_))
+        self.ink.is_finished()
     }
 
     /// Adds points to a stroke that still grows; to a finished one, nothing.
@@ -146,24 +188,19 @@ impl Stroke {
         let Ink::Wet(wet) = &mut self.ink else { return };
         for point in points {
             self.bounds = self.bounds.including(point.at);
-            self.ink_hash = hash_point(self.ink_hash, point);
+            self.ink_hash.add(*point);
         }
         wet.extend_from_slice(points);
         self.point_count = wet.len() as u32;
     }
 
-    /// The points of a stroke that has none yet, and whether they are all; packed by way of `buffer`.
-    pub(crate) fn draw(&mut self, points: &[InkPoint], is_finished: bool, buffer: &mut Vec<u8>) {
-        for point in points {
-            self.bounds = self.bounds.including(point.at);
-            self.ink_hash = hash_point(self.ink_hash, point);
-        }
-        self.point_count = points.len() as u32;
-        self.ink = if is_finished {
-            Ink::Dry(PackedInk::pack_by(points, buffer))
-        } else {
-            Ink::Wet(points.to_vec())
-        };
+    /// The ink of a stroke that has none yet: so many points, the smallest rectangle around them, and their hash.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn draw(&mut self, ink: Ink, point_count: u32, bounds: BoardRect, hash: InkHash) {
+        self.ink = ink;
+        self.point_count = point_count;
+        self.bounds = bounds;
+        self.ink_hash = hash;
     }
 
     /// Packs the points; nothing for a stroke that is finished or has none.
@@ -176,18 +213,15 @@ impl Stroke {
     }
 
     /// Its points, unpacked where they are packed.
-    pub fn points(&self) -> std::borrow::Cow<'_, [InkPoint]> {
-        match &self.ink {
-            Ink::Wet(points) => points.into(),
-            Ink::Dry(packed) => packed.unpack().into(),
-        }
+    pub fn points(&self) -> Cow<'_, [InkPoint]> {
+        self.ink.points()
     }
 
     /// The points of a stroke that still grows; `None` for one that has none or is finished.
     pub fn wet_points(&self) -> Option<&[InkPoint]> {
         match &self.ink {
             Ink::Wet(points) if !points.is_empty() => Some(points),
-            Ink::Wet(_) | Ink::Dry(_) => None,
+            _ => None,
         }
     }
 
@@ -196,6 +230,8 @@ impl Stroke {
         match &self.ink {
             Ink::Wet(points) => points.first().map(|point| point.at),
             Ink::Dry(packed) => Some(packed.first_point()),
+            #[cfg(not(target_arch = "wasm32"))]
+            Ink::Even(even) => Some(even.first_point()),
         }
     }
 
@@ -224,7 +260,7 @@ impl Stroke {
                 ),
                 look,
             ),
-            self.ink_hash,
+            self.ink_hash.0,
         )
     }
 
@@ -252,8 +288,8 @@ impl Stroke {
         }
         match &self.ink {
             Ink::Wet(points) if points.is_empty() => w.slice(&[]),
-            Ink::Wet(points) => w.slice(PackedInk::pack(points).as_bytes()),
             Ink::Dry(packed) => w.slice(packed.as_bytes()),
+            ink => w.slice(PackedInk::pack(&ink.points()).as_bytes()),
         }
     }
 
@@ -300,13 +336,25 @@ impl Stroke {
     }
 }
 
-/// One round a point, because a board that is joined has millions. The multiplication spreads the pressure over all
-/// bits of the coordinates.
-const fn hash_point(hash: u64, point: &InkPoint) -> u64 {
-    let BoardPoint { x, y } = point.at;
-    let at = (x as u32 as u64) << 32 | y as u32 as u64;
-    let pressure = (point.pressure as u64).wrapping_mul(0xd6e8_feb8_6659_fd93);
-    mix(hash, at ^ pressure)
+/// Running hash of points.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct InkHash(u64);
+
+impl InkHash {
+    /// Of none.
+    pub(crate) const fn new() -> Self {
+        Self(0)
+    }
+
+    /// One round a point, because a board that is joined has millions. The multiplication spreads the pressure over all
+    /// bits of the coordinates.
+    #[inline]
+    pub(crate) const fn add(&mut self, point: InkPoint) {
+        let BoardPoint { x, y } = point.at;
+        let at = (x as u32 as u64) << 32 | y as u32 as u64;
+        let pressure = (point.pressure as u64).wrapping_mul(0xd6e8_feb8_6659_fd93);
+        self.0 = mix(self.0, at ^ pressure);
+    }
 }
 
 #[cfg(test)]

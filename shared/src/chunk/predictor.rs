@@ -20,7 +20,7 @@ const WEIGHT_MAX: i64 = 1 << 18;
 const STEP_MAX: i32 = 1 << 16;
 
 /// Weights, those of the oldest step first; what lies before a stroke's first step counts as zero.
-type Row = [i32; ORDER];
+type Row = [i64; ORDER];
 
 /// Predicts the steps of one channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,13 +42,14 @@ impl Predictor {
         Self { order: 1, rows }
     }
 
-    /// The step that follows on the last [`ORDER`] ones, of which `before` (at least 1) belong to the stroke.
+    /// The step that follows on the last [`ORDER`] ones, the oldest first, of which `before` (at least 1) belong to the
+    /// stroke.
     #[inline]
-    pub(super) fn next(&self, steps: &[i32; ORDER], before: usize) -> i32 {
+    pub(super) fn next(&self, steps: impl Fn(usize) -> i32, before: usize) -> i32 {
         let row = &self.rows[before.min(ORDER) - 1];
         let mut sum = 1i64 << (WEIGHT_BITS - 1);
-        for n in 0..ORDER {
-            sum += i64::from(row[n]) * i64::from(steps[n]);
+        for (n, weight) in row.iter().enumerate() {
+            sum += weight * i64::from(steps(n));
         }
         (sum >> WEIGHT_BITS) as i32
     }
@@ -57,7 +58,7 @@ impl Predictor {
         w.u8(self.order as u8);
         for n in 1..=self.order {
             for &weight in &self.rows[n - 1][ORDER - n..] {
-                w.zigzag(weight.into());
+                w.zigzag(weight);
             }
         }
     }
@@ -70,8 +71,8 @@ impl Predictor {
         let mut rows = [[0; ORDER]; ORDER];
         for n in 1..=order {
             for weight in &mut rows[n - 1][ORDER - n..] {
-                *weight = r.zigzag_i32()?;
-                if i64::from(*weight).abs() > WEIGHT_MAX {
+                *weight = r.zigzag_i32()?.into();
+                if !(-WEIGHT_MAX..=WEIGHT_MAX).contains(weight) {
                     return Err(DecodeError::OutOfRange);
                 }
             }
@@ -202,8 +203,7 @@ fn weights(sums: &Sums, n: usize) -> Row {
         }
         b[i] /= a[i][i];
         // A cast cuts at the bounds of its type and makes 0 of NaN.
-        row[i] =
-            ((b[i] * f64::from(1 << WEIGHT_BITS)) as i64).clamp(-WEIGHT_MAX, WEIGHT_MAX) as i32;
+        row[i] = ((b[i] * f64::from(1 << WEIGHT_BITS)) as i64).clamp(-WEIGHT_MAX, WEIGHT_MAX);
     }
     row
 }

@@ -122,26 +122,30 @@ fn depths(weights: &[(u32, usize)]) -> Vec<u32> {
     depths
 }
 
-/// The words of a code by its lengths: shorter ones first, then by symbol; reversed, because bits are read lowest
-/// first.
+/// The symbols and words of a code by its lengths: shorter ones first, then by symbol; words are reversed, because bits
+/// are read lowest first.
 fn canonical(lengths: &[u8]) -> impl Iterator<Item = (usize, u16)> {
-    let mut next = [0u16; LENGTH_MAX as usize + 2];
-    for &length in lengths.iter().filter(|&&length| length > 0) {
-        next[usize::from(length) + 1] += 1;
+    let mut places = [0; LENGTH_MAX as usize + 2];
+    for &length in lengths {
+        places[usize::from(length) + 1] += 1;
     }
-    for length in 1..next.len() {
-        // Lengths that make no code give words that make no sense, but stay within bounds.
-        next[length] = next[length].wrapping_add(next[length - 1]).wrapping_mul(2);
+    let absent = places[1];
+    for length in 1..places.len() {
+        places[length] += places[length - 1];
     }
-    lengths
-        .iter()
-        .enumerate()
-        .filter(|(_, length)| **length > 0)
-        .map(move |(symbol, &length)| {
-            let word = next[usize::from(length)];
-            next[usize::from(length)] = word.wrapping_add(1);
-            (symbol, word.reverse_bits() >> (16 - u32::from(length)))
-        })
+    let mut symbols = vec![0; lengths.len()];
+    for (symbol, &length) in lengths.iter().enumerate() {
+        let place = &mut places[usize::from(length)];
+        symbols[*place] = symbol;
+        *place += 1;
+    }
+    let (mut next, mut last) = (0u16, 0);
+    symbols.into_iter().skip(absent).map(move |symbol| {
+        let length = u32::from(lengths[symbol]);
+        let word = next << (length - last);
+        (next, last) = (word.wrapping_add(1), length);
+        (symbol, word.reverse_bits() >> (16 - length))
+    })
 }
 
 /// Writes numbers in a code.
@@ -201,9 +205,8 @@ impl CodeWriter {
 /// Reads numbers in a code.
 #[derive(Debug)]
 pub(super) struct CodeReader {
-    /// Symbol and length (in the low 4 bits) by the next bits of the input.
+    /// Symbol and length (in the low 4 bits) by the next bits of the input; as many as a power of two.
     entries: Vec<u16>,
-    mask: usize,
 }
 
 impl CodeReader {
@@ -211,7 +214,6 @@ impl CodeReader {
     pub(super) fn new(r: &mut Reader) -> Result<Self, DecodeError> {
         let single = |symbol: u64| Self {
             entries: vec![(symbol as u16) << 4],
-            mask: 0,
         };
         match r.u8()? {
             // Nothing is read by it; what reads nevertheless gets zeros.
@@ -246,66 +248,67 @@ impl CodeReader {
         if words.map(|&length| size >> length).sum::<usize>() != size {
             return Err(DecodeError::Malformed);
         }
-        let mut entries = vec![0; size];
+        let mut entries = Vec::with_capacity(size);
+        entries.push(0);
         for (symbol, word) in canonical(&lengths) {
             let length = lengths[symbol];
-            for entry in entries
-                .iter_mut()
-                .skip(word.into())
-                .step_by(1 << u32::from(length))
-            {
-                *entry = (symbol as u16) << 4 | u16::from(length);
+            // Another bit says nothing of the words so far, which are shorter.
+            while entries.len() < 1 << u32::from(length) {
+                entries.extend_from_within(..);
             }
+            entries[usize::from(word)] = (symbol as u16) << 4 | u16::from(length);
         }
-        Ok(Self {
-            entries,
-            mask: size - 1,
-        })
+        Ok(Self { entries })
     }
 
+    /// The entry of what the next bits begin with.
     #[inline]
-    pub(super) fn read(&self, bits: &mut BitReader<'_>) -> Result<u64, DecodeError> {
-        let entry = self.entries[bits.peek() as usize & self.mask];
-        bits.take((entry & 15).into())?;
+    fn entry(&self, word: u64) -> u16 {
+        self.entries[word as usize & (self.entries.len() - 1)]
+    }
+
+    /// The next number, some number after the end: whether all bits were there is asked later, by
+    /// [`BitReader::check`].
+    #[inline]
+    pub(super) fn read(&self, bits: &mut BitReader<'_>) -> u64 {
+        let entry = self.entry(bits.peek());
+        bits.skip((entry & 15).into());
         let symbol = u64::from(entry >> 4);
         if symbol < DIRECT {
-            return Ok(symbol);
+            return symbol;
         }
         let (group, quarter) = ((symbol - DIRECT) >> 2, (symbol - DIRECT) & 3);
         let extra = group as u32 + DIRECT_LOG2 - 2;
-        let low = u64::from(bits.bits(extra.min(32))?);
-        let high = u64::from(bits.bits(extra.saturating_sub(32))?);
-        Ok((4 | quarter) << extra | high << 32 | low)
+        let low = u64::from(bits.bits_or_zeros(extra.min(32)));
+        let high = u64::from(bits.bits_or_zeros(extra.saturating_sub(32)));
+        (4 | quarter) << extra | high << 32 | low
     }
 
-    /// Three numbers of 32 bits, one in each code, at one look where they are as small as most are.
-    #[inline]
-    pub(super) fn read_three(
-        codes: [&Self; 3],
-        bits: &mut BitReader<'_>,
-    ) -> Result<[u32; 3], DecodeError> {
-        let [first, second, third] = codes;
-        let word = bits.peek();
-        let a = first.entries[word as usize & first.mask];
-        let word = word >> (a & 15);
-        let b = second.entries[word as usize & second.mask];
-        let word = word >> (b & 15);
-        let c = third.entries[word as usize & third.mask];
-        let symbols = [a, b, c].map(|entry| u32::from(entry >> 4));
-        if u64::from(symbols[0].max(symbols[1]).max(symbols[2])) < DIRECT {
-            bits.take(u32::from((a & 15) + (b & 15) + (c & 15)))?;
-            return Ok(symbols);
-        }
-        Ok([
-            first.read_u32(bits)?,
-            second.read_u32(bits)?,
-            third.read_u32(bits)?,
-        ])
-    }
-
+    /// The next number, where it has 32 bits.
     #[inline]
     pub(super) fn read_u32(&self, bits: &mut BitReader<'_>) -> Result<u32, DecodeError> {
-        u32::try_from(self.read(bits)?).map_err(|_| DecodeError::OutOfRange)
+        u32::try_from(self.read(bits)).map_err(|_| DecodeError::OutOfRange)
+    }
+
+    /// Three numbers, one in each code, at one look, where they are as small as most are; otherwise takes nothing.
+    #[cfg(not(target_arch = "wasm32"))]
+    #[inline]
+    pub(super) fn read_three(
+        [first, second, third]: [&Self; 3],
+        bits: &mut BitReader<'_>,
+    ) -> Option<[u32; 3]> {
+        let word = bits.peek();
+        let a = first.entry(word);
+        let word = word >> (a & 15);
+        let b = second.entry(word);
+        let word = word >> (b & 15);
+        let c = third.entry(word);
+        // A power of two is above each of them where it is above all of their bits.
+        if u64::from((a | b | c) >> 4) >= DIRECT {
+            return None;
+        }
+        bits.skip(u32::from((a & 15) + (b & 15) + (c & 15)));
+        Some([a, b, c].map(|entry| u32::from(entry >> 4)))
     }
 }
 
@@ -333,9 +336,7 @@ mod tests {
         let code = CodeReader::new(&mut r).expect("own form");
         let rest = r.rest();
         let mut bits = BitReader::new(&rest);
-        let back = values
-            .iter()
-            .map(|_| code.read(&mut bits).expect("is there"));
+        let back = values.iter().map(|_| code.read(&mut bits));
         let back = back.collect();
         bits.finish().expect("nothing left");
         (back, size)
@@ -348,6 +349,40 @@ mod tests {
         }
 
         #[test]
+        fn three_numbers_are_those_of_each(
+            rows in proptest::collection::vec((0u64..40, 0u64..70, prop_oneof![0u64..9, any::<u64>()]), 1..200),
+        ) {
+            let rows: Vec<_> = rows.into_iter().map(|(a, b, c)| [a, b, c]).collect();
+            let censuses = [0, 1, 2].map(|c| {
+                let mut census = Census::new();
+                rows.iter().for_each(|row| census.count(row[c]));
+                census
+            });
+            let mut w = Writer::new();
+            let writers = censuses.each_ref().map(Census::code);
+            for (writer, census) in writers.iter().zip(&censuses) {
+                writer.describe(census, &mut w);
+            }
+            let mut bits = BitWriter::new(w.as_mut_vec());
+            for row in &rows {
+                writers.iter().zip(row).for_each(|(writer, v)| writer.write(*v, &mut bits));
+            }
+            bits.finish();
+            let mut r = Reader::new(w.into_bytes());
+            let codes = [(); 3].map(|()| CodeReader::new(&mut r).expect("own form"));
+            let rest = r.rest();
+            let mut bits = BitReader::new(&rest);
+            for row in rows {
+                let read = match CodeReader::read_three(codes.each_ref(), &mut bits) {
+                    Some(small) => small.map(u64::from),
+                    None => codes.each_ref().map(|code| code.read(&mut bits)),
+                };
+                prop_assert_eq!(read, row);
+            }
+            prop_assert_eq!(bits.finish(), Ok(()));
+        }
+
+        #[test]
         fn any_bytes_never_panic(kind in 0u8..4, mut bytes: Vec<u8>) {
             bytes.insert(0, kind);
             let mut r = Reader::new(bytes.into());
@@ -355,7 +390,7 @@ mod tests {
                 let rest = r.rest();
                 let mut bits = BitReader::new(&rest);
                 for _ in 0..100 {
-                    let _ = code.read(&mut bits);
+                    code.read(&mut bits);
                 }
             }
         }

@@ -107,7 +107,7 @@ impl<'a> BitWriter<'a> {
 }
 
 /// Takes bits from bytes.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct BitReader<'a> {
     bytes: &'a [u8],
     /// Bits taken so far.
@@ -126,31 +126,27 @@ impl<'a> BitReader<'a> {
         let start = self.at / 8;
         let word = match self.bytes.get(start..).and_then(<[u8]>::first_chunk) {
             Some(eight) => u64::from_le_bytes(*eight),
-            None => self.peek_at_end(start),
+            None => peek_at_end(self.bytes, start),
         };
         word >> (self.at % 8)
-    }
-
-    /// The last bytes, of which there are fewer than 8.
-    fn peek_at_end(&self, start: usize) -> u64 {
-        match self.bytes.last_chunk() {
-            // Eight are there, only not from here on.
-            Some(eight) => {
-                let before = start + 8 - self.bytes.len();
-                let shift = u32::try_from(8 * before).unwrap_or(u32::MAX);
-                u64::from_le_bytes(*eight).checked_shr(shift).unwrap_or(0)
-            }
-            None => {
-                let left = self.bytes.get(start..).unwrap_or_default();
-                left.iter().rev().fold(0, |v, &b| v << 8 | u64::from(b))
-            }
-        }
     }
 
     /// Takes bits that were looked at with [`BitReader::peek`].
     #[inline]
     pub(crate) fn take(&mut self, count: u32) -> Result<(), DecodeError> {
+        self.skip(count);
+        self.check()
+    }
+
+    /// As [`BitReader::take`], but whether they were there is asked later, by [`BitReader::check`].
+    #[inline]
+    pub(crate) const fn skip(&mut self, count: u32) {
         self.at += count as usize;
+    }
+
+    /// All bits taken so far were there.
+    #[inline]
+    pub(crate) const fn check(&self) -> Result<(), DecodeError> {
         if self.at > self.bytes.len() * 8 {
             Err(DecodeError::Truncated)
         } else {
@@ -161,9 +157,17 @@ impl<'a> BitReader<'a> {
     /// The next `count` bits, 0 to 32 of them.
     #[inline]
     pub fn bits(&mut self, count: u32) -> Result<u32, DecodeError> {
+        let v = self.bits_or_zeros(count);
+        self.check()?;
+        Ok(v)
+    }
+
+    /// The same, zeros after the end: whether all were there is asked later, by [`BitReader::check`].
+    #[inline]
+    pub(crate) fn bits_or_zeros(&mut self, count: u32) -> u32 {
         let v = self.peek() & ((1u64 << count) - 1);
-        self.take(count)?;
-        Ok(v as u32)
+        self.skip(count);
+        v as u32
     }
 
     /// A Rice code with parameter `k`, 0 to 31.
@@ -209,6 +213,23 @@ impl<'a> BitReader<'a> {
             Err(DecodeError::Malformed)
         } else {
             Ok(())
+        }
+    }
+}
+
+/// The last bytes, of which there are fewer than 8.
+#[cold]
+fn peek_at_end(bytes: &[u8], start: usize) -> u64 {
+    match bytes.last_chunk() {
+        // Eight are there, only not from here on.
+        Some(eight) => {
+            let before = start + 8 - bytes.len();
+            let shift = u32::try_from(8 * before).unwrap_or(u32::MAX);
+            u64::from_le_bytes(*eight).checked_shr(shift).unwrap_or(0)
+        }
+        None => {
+            let left = bytes.get(start..).unwrap_or_default();
+            left.iter().rev().fold(0, |v, &b| v << 8 | u64::from(b))
         }
     }
 }
