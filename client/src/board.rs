@@ -18,7 +18,7 @@ use chalkboard_shared::order::sort_by_key;
 use chalkboard_shared::{ActorId, BoardRect, DecodeError, Op, OpEntry, OpId, Stroke, StrokeId};
 
 use crate::grid::Grid;
-use crate::mirror::{Mirror, StrokeMap};
+use crate::mirror::{Mirror, Put, StrokeMap};
 use layer::{Layer, Look};
 
 /// A change of what is seen, since [`Board::take_changes`] was called last.
@@ -320,8 +320,8 @@ impl Board {
     /// More strokes than a board can hold.
     pub(crate) fn put(&mut self, stroke: Stroke) -> Result<(), DecodeError> {
         let id = stroke.id;
-        let old = self.look(id);
         if self.layers.contains_key(&id) {
+            let old = self.look(id);
             self.mirror.put(stroke)?;
             self.refreshed.insert(id);
             self.refold(id);
@@ -330,8 +330,10 @@ impl Board {
         }
         // The way of all the strokes of a join: nothing is looked up twice.
         let new = Look::of(Some(&stroke));
-        if self.mirror.put(stroke)? {
-            self.settle_as(id, old, new);
+        match self.mirror.put(stroke)? {
+            Put::Not => {}
+            Put::New => self.settle_as(id, Look::of(None), new),
+            Put::InPlaceOf(old) => self.settle_as(id, Look::of(Some(&old)), new),
         }
         Ok(())
     }
@@ -468,7 +470,7 @@ impl Board {
         if old == new {
             return;
         }
-        self.grid.place(id, new.extent);
+        self.grid.place(id, old.extent, new.extent);
         let grown_only = new.has_only_grown(&old, self.mirror.z_max());
         self.note(id, old.extent, grown_only);
         if new.extent.is_empty() && self.changes.get(&id).is_some_and(|c| c.0.is_empty()) {

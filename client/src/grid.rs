@@ -9,8 +9,6 @@ use std::collections::HashMap;
 
 use chalkboard_shared::{BoardPoint, BoardRect, StrokeId};
 
-use crate::mirror::StrokeMap;
-
 /// log2 of the finest cell's edge in 1/16 px: 256 px, the size of a word of handwriting.
 const EDGE_LOG2_MIN: u32 = 12;
 
@@ -19,62 +17,58 @@ const LEVELS: usize = 20;
 
 type Cell = (i32, i32);
 
+/// The strokes of each cell.
+type Level = HashMap<Cell, Vec<(StrokeId, BoardRect)>, foldhash::fast::RandomState>;
+
 /// Extents of strokes by place.
 #[derive(Debug)]
 pub(crate) struct Grid {
-    extents: StrokeMap<BoardRect>,
-    levels: [HashMap<Cell, Vec<StrokeId>, foldhash::fast::RandomState>; LEVELS],
+    levels: [Level; LEVELS],
+    len: usize,
 }
 
 impl Grid {
     pub(crate) fn new() -> Self {
         Self {
-            extents: StrokeMap::default(),
-            levels: std::array::from_fn(|_| HashMap::default()),
+            levels: std::array::from_fn(|_| Level::default()),
+            len: 0,
         }
     }
 
     /// How many rectangles it holds.
-    pub(crate) fn len(&self) -> usize {
-        self.extents.len()
+    pub(crate) const fn len(&self) -> usize {
+        self.len
     }
 
     /// The smallest rectangle around everything.
     pub(crate) fn bounds(&self) -> BoardRect {
-        self.extents
-            .values()
-            .fold(BoardRect::EMPTY, |all, extent| all.union(*extent))
+        let cells = self.levels.iter().flat_map(Level::values);
+        cells
+            .flatten()
+            .fold(BoardRect::EMPTY, |all, (_, extent)| all.union(*extent))
     }
 
-    /// Puts a stroke where it now lies; an empty extent takes it out.
-    pub(crate) fn place(&mut self, id: StrokeId, extent: BoardRect) {
-        let slot = slot_of(extent);
-        let old = if extent.is_empty() {
-            self.extents.remove(&id)
-        } else {
-            self.extents.insert(id, extent)
-        };
-        let old_slot = old.and_then(slot_of);
-        if old_slot == slot {
-            return;
+    /// Puts a stroke that it holds at `old` where it now lies. An empty extent is that of a stroke that it does not hold.
+    pub(crate) fn place(&mut self, id: StrokeId, old: BoardRect, new: BoardRect) {
+        let (from, to) = (slot_of(old), slot_of(new));
+        if let Some((level, cell)) = from
+            && let Some(held) = self.levels[level].get_mut(&cell)
+            // What changes is mostly what came last.
+            && let Some(at) = held.iter().rposition(|(other, _)| *other == id)
+        {
+            if from == to {
+                held[at].1 = new;
+                return;
+            }
+            held.swap_remove(at);
+            if held.is_empty() {
+                self.levels[level].remove(&cell);
+            }
+            self.len -= 1;
         }
-        if let Some((level, cell)) = old_slot {
-            self.take_out(level, cell, id);
-        }
-        if let Some((level, cell)) = slot {
-            self.levels[level].entry(cell).or_default().push(id);
-        }
-    }
-
-    fn take_out(&mut self, level: usize, cell: Cell, id: StrokeId) {
-        let Some(ids) = self.levels[level].get_mut(&cell) else {
-            return;
-        };
-        if let Some(at) = ids.iter().position(|other| *other == id) {
-            ids.swap_remove(at);
-        }
-        if ids.is_empty() {
-            self.levels[level].remove(&cell);
+        if let Some((level, cell)) = to {
+            self.levels[level].entry(cell).or_default().push((id, new));
+            self.len += 1;
         }
     }
 
@@ -83,9 +77,9 @@ impl Grid {
         if rect.is_empty() {
             return;
         }
-        let mut check = |ids: &[StrokeId]| {
-            for id in ids {
-                if self.extents.get(id).is_some_and(|e| e.intersects(rect)) {
+        let mut check = |held: &[(StrokeId, BoardRect)]| {
+            for (id, extent) in held {
+                if extent.intersects(rect) {
                     visit(*id);
                 }
             }
@@ -100,16 +94,16 @@ impl Grid {
             let side = |from: i32, to: i32| (i64::from(to) - i64::from(from) + 2) as u64;
             let wanted = side(min.0, max.0).saturating_mul(side(min.1, max.1));
             if wanted > cells.len() as u64 {
-                for (cell, ids) in cells {
+                for (cell, held) in cells {
                     if columns.contains(&cell.0) && rows.contains(&cell.1) {
-                        check(ids);
+                        check(held);
                     }
                 }
             } else {
                 for column in columns {
                     for row in rows.clone() {
-                        if let Some(ids) = cells.get(&(column, row)) {
-                            check(ids);
+                        if let Some(held) = cells.get(&(column, row)) {
+                            check(held);
                         }
                     }
                 }
@@ -175,8 +169,8 @@ mod tests {
             let mut plain = std::collections::BTreeMap::new();
             for (n, rect, gone) in moves {
                 let rect = if gone { BoardRect::EMPTY } else { rect };
-                grid.place(id(n), rect);
-                if gone { plain.remove(&id(n)); } else { plain.insert(id(n), rect); }
+                let old = if gone { plain.remove(&id(n)) } else { plain.insert(id(n), rect) };
+                grid.place(id(n), old.unwrap_or(BoardRect::EMPTY), rect);
             }
             prop_assert_eq!(grid.len(), plain.len());
             prop_assert_eq!(grid.bounds(), plain.values().fold(BoardRect::EMPTY, |a, b| a.union(*b)));

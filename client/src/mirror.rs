@@ -22,6 +22,17 @@ struct Held {
     generation: u32,
 }
 
+/// What became of a whole stroke that came from the room.
+#[derive(Debug)]
+pub(crate) enum Put {
+    /// It was out of date.
+    Not,
+    /// Nothing was held under its name.
+    New,
+    /// It took the place of this one.
+    InPlaceOf(Stroke),
+}
+
 /// The confirmed strokes.
 #[derive(Debug, Default)]
 pub(crate) struct Mirror {
@@ -103,34 +114,37 @@ impl Mirror {
         }
     }
 
-    /// Takes a whole stroke from the room, and answers whether it did. Within one connection a stroke with fewer
-    /// points than the mirror's is out of date; one from before the connection is replaced in any case, because a
-    /// room that was loaded from its log may have lost points.
+    /// Takes a whole stroke from the room. Within one connection a stroke with fewer points than the mirror's is out of
+    /// date; one from before the connection is replaced in any case, because a room that was loaded from its log may
+    /// have lost points.
     ///
     /// # Errors
     /// More strokes than a board can hold.
-    pub(crate) fn put(&mut self, stroke: Stroke) -> Result<bool, DecodeError> {
+    pub(crate) fn put(&mut self, stroke: Stroke) -> Result<Put, DecodeError> {
         let generation = self.generation;
         let is_full = self.strokes.len() >= STROKES_PER_BOARD_MAX;
         let (id, z, is_finished) = (stroke.id, stroke.z, stroke.is_finished());
-        match self.strokes.entry(id) {
+        let digest = stroke.digest();
+        let put = match self.strokes.entry(id) {
             Entry::Occupied(mut entry) => {
-                let held = &entry.get().stroke;
-                if entry.get().generation == generation && held.point_count > stroke.point_count {
-                    return Ok(false);
+                let held = entry.get();
+                if held.generation == generation && held.stroke.point_count > stroke.point_count {
+                    return Ok(Put::Not);
                 }
-                self.digest.replace(held.digest(), stroke.digest());
-                entry.insert(Held { stroke, generation });
+                let Held { stroke: old, .. } = entry.insert(Held { stroke, generation });
+                self.digest.replace(old.digest(), digest);
+                Put::InPlaceOf(old)
             }
             Entry::Vacant(_) if is_full => return Err(DecodeError::OutOfRange),
             Entry::Vacant(entry) => {
-                self.digest.replace(0, stroke.digest());
+                self.digest.replace(0, digest);
                 entry.insert(Held { stroke, generation });
+                Put::New
             }
-        }
+        };
         self.z_max = self.z_max.max(z);
         self.note_wet(id, z, is_finished);
-        Ok(true)
+        Ok(put)
     }
 
     /// Puts a stroke in the place of whatever is held under its name; without one, that is forgotten.

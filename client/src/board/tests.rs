@@ -126,3 +126,43 @@ fn an_op_that_was_not_told_changes_only_strokes_that_are_not_followed() {
     board.accept_unsent(6, Position(13), BoardRect::EMPTY);
     assert!(board.is_empty());
 }
+
+#[test]
+fn a_stroke_that_comes_again_moves_from_where_it_was_seen() {
+    let mut board = Board::new();
+    let stroke = |x: &[i32]| {
+        let mut stroke = Stroke::new(
+            StrokeId(entry(9, 1, begin(0)).id),
+            Position(9),
+            StrokeStyle {
+                nib: Nib::Pen,
+                color: 0,
+                width: 32,
+            },
+        );
+        for x in x {
+            stroke.push(&[InkPoint::new(*x, 0, 128)]);
+        }
+        stroke
+    };
+    let near = BoardRect::from_corners(BoardPoint::new(0, 0), BoardPoint::new(300, 0));
+    board.put(stroke(&[0, 160])).expect("fits");
+    let seen = board.bounds();
+    board.take_changes();
+    // One with fewer points is out of date.
+    board.put(stroke(&[7])).expect("fits");
+    assert_eq!(board.take_changes(), []);
+    assert_eq!(board.strokes_in(near).len(), 1);
+    board.put(stroke(&[9000, 90_000, 90_160])).expect("fits");
+    let changes = board.take_changes();
+    assert_eq!(changes.len(), 1);
+    assert_eq!(
+        (changes[0].before, changes[0].after),
+        (seen, board.bounds())
+    );
+    assert!(board.strokes_in(near).is_empty());
+    assert_eq!(
+        (board.len(), board.strokes_in(changes[0].after).len()),
+        (1, 1)
+    );
+}
