@@ -25,8 +25,8 @@ pub(crate) trait Hand {
 pub(crate) struct Agenda {
     schedule: Schedule,
     lines: Vec<Line>,
-    /// Tasks that are due and wait for a better moment: that, and whose.
-    waiting: BinaryHeap<Reverse<(i64, usize)>>,
+    /// Tasks that are due and wait for a better moment: that, whose, and when they were due.
+    waiting: BinaryHeap<Reverse<(i64, usize, i64)>>,
 }
 
 /// What one sender of the schedule is.
@@ -46,6 +46,8 @@ pub(crate) struct Task {
     hz: f64,
     /// When the first of them was to be done.
     at_ns: i64,
+    /// When it was due.
+    due_ns: i64,
     /// Updates to be sent.
     count: u32,
 }
@@ -74,7 +76,7 @@ impl Agenda {
 
     /// When something is due next; `None` where nobody sends.
     pub(crate) fn next_ns(&self) -> Option<i64> {
-        let waiting = self.waiting.peek().map(|Reverse((at_ns, _))| *at_ns);
+        let waiting = self.waiting.peek().map(|Reverse((at_ns, ..))| *at_ns);
         [self.schedule.next_ns(), waiting]
             .into_iter()
             .flatten()
@@ -84,25 +86,25 @@ impl Agenda {
     /// The next task for which it is the moment: when it is due, or at the best one after that, which `best_ns` knows of those
     /// at a place.
     pub(crate) fn pop(&mut self, now_ns: i64, best_ns: impl Fn(usize, i64) -> i64) -> Option<Task> {
-        if let Some(&Reverse((at_ns, line))) = self.waiting.peek()
+        if let Some(&Reverse((at_ns, line, due_ns))) = self.waiting.peek()
             && at_ns <= now_ns
         {
             self.waiting.pop();
-            return Some(self.task(line, at_ns, 1));
+            return Some(self.task(line, at_ns, due_ns, 1));
         }
         while let Some(due) = self.schedule.pop(now_ns) {
             let line = due.sender;
             let at_ns = best_ns(self.lines[line].place, due.at_ns);
             // Whoever is behind waits for nothing.
             if at_ns <= now_ns || due.count > 1 {
-                return Some(self.task(line, at_ns.min(now_ns), due.count));
+                return Some(self.task(line, at_ns.min(now_ns), due.at_ns, due.count));
             }
-            self.waiting.push(Reverse((at_ns, line)));
+            self.waiting.push(Reverse((at_ns, line, due.at_ns)));
         }
         None
     }
 
-    fn task(&self, line: usize, at_ns: i64, count: u32) -> Task {
+    fn task(&self, line: usize, at_ns: i64, due_ns: i64, count: u32) -> Task {
         let Line {
             place,
             is_cursor,
@@ -113,6 +115,7 @@ impl Agenda {
             is_cursor,
             hz,
             at_ns,
+            due_ns,
             count,
         }
     }
@@ -122,9 +125,14 @@ impl Task {
     /// Has it done, and counts what was sent and how late.
     pub(crate) fn perform(self, hand: &mut impl Hand, now_ns: i64, counts: &mut Counts) {
         let Self {
-            at_ns, count, hz, ..
+            at_ns,
+            due_ns,
+            count,
+            hz,
+            ..
         } = self;
-        let at_s = |k: u32| at_ns as f64 / 1e9 + f64::from(k) / hz;
+        // A pen goes on while its samples wait to be sent; a cursor is where it is then.
+        let at_s = |k: u32| due_ns as f64 / 1e9 + f64::from(k) / hz;
         let sent = if self.is_cursor {
             // Of several that are due only the newest place is worth telling.
             let newest_ns = at_ns + (f64::from(count - 1) / hz * 1e9) as i64;
@@ -218,6 +226,23 @@ mod tests {
         assert_eq!(task.count, 5, "of 200 to 400 ms");
         task.perform(&mut hand, 412_000_000, &mut counts);
         assert_eq!(hand.points.last(), Some(&403_000_000));
+    }
+
+    #[test]
+    fn a_pen_goes_on_while_its_samples_wait() {
+        let mut agenda = Agenda::new([(0, 0, part(0.0, 20.0))], 0);
+        let best_ns = |_, at_ns: i64| (at_ns + 99_999_999) / 100_000_000 * 100_000_000;
+        let mut hand = Noted::default();
+        let mut now_ns = 0;
+        while now_ns <= 200_000_000 {
+            while let Some(task) = agenda.pop(now_ns, best_ns) {
+                task.perform(&mut hand, now_ns, &mut Counts::new(0));
+            }
+            now_ns = agenda.next_ns().expect("it goes on");
+        }
+        let apart: Vec<_> = hand.times.windows(2).map(|t| t[1] - t[0]).collect();
+        assert_eq!(apart.len(), 3, "two at each moment");
+        assert!(apart.iter().all(|s| (s - 0.05).abs() < 1e-9), "{apart:?}");
     }
 
     #[test]
