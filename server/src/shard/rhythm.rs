@@ -13,7 +13,7 @@ const PAUSE_MIN: Duration = Duration::from_millis(1);
 /// At the most, however far away the next step is: somebody new may have knocked.
 const PAUSE_MAX: Duration = Duration::from_millis(26);
 /// Packets that gather meanwhile: a third of those that the system keeps for a socket, where it was told nothing else.
-const GATHERED_MAX: u32 = 128;
+const GATHERED_MAX: u32 = 192;
 /// After many have come at once a pause grows by so much of it with each look.
 const PAUSE_GROWTH: u32 = 8;
 /// What it takes from a look until a room has what came: the wake, which may be late, and something for each connection; never
