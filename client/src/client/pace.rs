@@ -88,7 +88,7 @@ impl CursorPace {
     /// When it is due; infinity for never.
     pub(super) fn next_ms(&self, beat: &Beat) -> f64 {
         if self.changed {
-            beat.about_ms(self.sent_ms + self.every_ms)
+            beat.after_ms(self.sent_ms, self.every_ms)
         } else if self.repeat {
             self.sent_ms + self.every_ms.max(CURSOR_REPEAT_MS)
         } else {
@@ -132,7 +132,7 @@ impl OpsPace {
 
     /// When ops that wait are due.
     pub(super) fn next_ms(&self, beat: &Beat) -> f64 {
-        beat.following_ms(self.sent_ms)
+        beat.after_ms(self.sent_ms, 0.0)
     }
 
     /// Ops may be sent; those that do not fit into one message follow it at once.

@@ -41,7 +41,9 @@ impl Beat {
     pub fn next_ms(&self, ms: f64) -> f64 {
         match self.at_ms {
             Some(at_ms) => {
-                let behind_ms = (ms - at_ms).rem_euclid(self.tick_ms);
+                let ticks = (ms - at_ms) / self.tick_ms;
+                // A remainder of floats is a kilobyte of wasm.
+                let behind_ms = (ticks - ticks.floor()) * self.tick_ms;
                 if behind_ms > LATE_MS_MAX {
                     ms + self.tick_ms - behind_ms
                 } else {
@@ -52,20 +54,15 @@ impl Beat {
         }
     }
 
-    /// The moment that is meant by `ms`, which is counted from one that may have been late: the first that is not more than a third of
-    /// a tick before it.
-    pub fn about_ms(&self, ms: f64) -> f64 {
+    /// When to send again what was sent at `sent_ms`, perhaps a little late, and is worth it after so many milliseconds: at a
+    /// moment that is a third of a tick too early at the most.
+    pub fn after_ms(&self, sent_ms: f64, interval_ms: f64) -> f64 {
         match self.at_ms {
-            Some(_) => self.next_ms(ms - self.tick_ms / 3.0),
-            None => ms,
-        }
-    }
-
-    /// The first moment behind the one at which something was sent at `ms`; that itself while any is as good.
-    pub fn following_ms(&self, ms: f64) -> f64 {
-        match self.at_ms {
-            Some(_) => self.next_ms(ms + 2.0 * LATE_MS_MAX),
-            None => ms,
+            Some(_) => {
+                let least_ms = interval_ms - self.tick_ms / 3.0;
+                self.next_ms(sent_ms + least_ms.max(2.0 * LATE_MS_MAX))
+            }
+            None => sent_ms + interval_ms,
         }
     }
 }
@@ -74,26 +71,42 @@ impl Beat {
 mod tests {
     use super::*;
 
+    /// To the microsecond.
+    #[track_caller]
+    fn assert_is(ms: f64, expected_ms: f64) {
+        assert!((ms - expected_ms).abs() < 1e-3, "{ms}, not {expected_ms}");
+    }
+
     #[test]
     fn a_sender_goes_on_as_it_was_told() {
         let mut beat = Beat::new(20_000);
-        assert_eq!(beat.next_ms(1234.5), 1234.5, "nobody has said anything");
+        assert_is(beat.next_ms(1234.5), 1234.5);
+        assert_is(beat.after_ms(1234.5, 50.0), 1284.5);
         beat.shift(-3000, 1000.0);
-        assert_eq!(beat.next_ms(1000.0), 1017.0);
-        assert_eq!(beat.next_ms(1017.0), 1017.0);
-        assert_eq!(beat.next_ms(1017.9), 1017.9, "a timer was late");
-        assert_eq!(beat.next_ms(1018.5), 1037.0);
-        assert_eq!(beat.next_ms(50.0), 57.0, "however long ago");
+        assert_is(beat.next_ms(1000.0), 1017.0);
+        assert_is(beat.next_ms(1017.0), 1017.0);
+        assert_is(beat.next_ms(1017.9), 1017.9);
+        assert_is(beat.next_ms(1018.5), 1037.0);
+        assert_is(beat.next_ms(50.0), 57.0);
         // Counted from what it keeps to, not from when it happened to send last.
         beat.shift(5000, 4321.0);
-        assert_eq!(beat.next_ms(1018.0), 1022.0);
-        assert_eq!(beat.following_ms(1022.0), 1042.0);
-        assert_eq!(beat.following_ms(1022.8), 1042.0, "sent a little late");
-        assert_eq!(beat.about_ms(1028.0).round(), 1022.0, "it was late");
-        assert_eq!(beat.about_ms(1029.8).round(), 1042.0);
+        assert_is(beat.next_ms(1018.0), 1022.0);
         beat.shift(0, 1023.5);
-        assert_eq!(beat.next_ms(1023.5), 1023.5);
-        assert_eq!(beat.about_ms(1023.5), 1023.5);
-        assert_eq!(beat.following_ms(1023.5), 1023.5);
+        assert!(!beat.is_kept());
+        assert_is(beat.next_ms(1023.5), 1023.5);
+    }
+
+    #[test]
+    fn what_is_sent_again_comes_at_the_next_moment_that_is_worth_it() {
+        let mut beat = Beat::new(20_000);
+        beat.shift(2000, 1000.0);
+        for late_ms in [0.0, 0.8, 5.0] {
+            let sent_ms = 1002.0 + late_ms;
+            assert_is(beat.after_ms(sent_ms, 0.0), 1022.0);
+            assert_is(beat.after_ms(sent_ms, 18.0), 1022.0);
+            assert_is(beat.after_ms(sent_ms, 50.0), 1062.0);
+        }
+        assert_is(beat.after_ms(1002.0, 45.0), 1042.0);
+        assert_eq!(beat.after_ms(f64::NEG_INFINITY, 18.0), f64::NEG_INFINITY);
     }
 }
