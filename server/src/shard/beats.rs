@@ -7,10 +7,11 @@
 
 use std::time::{Duration, Instant};
 
-/// Between two times of listening, while more than one of so many was told something the last time, and else.
-const UNSETTLED: u32 = 8;
-const UNSETTLED_PAUSE: Duration = Duration::from_secs(1);
-const SETTLED_PAUSE: Duration = Duration::from_secs(8);
+/// Between two times of listening, while many were told something the last time, and where nobody was. In between it is a part of
+/// the longer one: a half where one of so many was told something, a third where two were.
+const PAUSE_MIN: Duration = Duration::from_millis(700);
+const PAUSE_MAX: Duration = Duration::from_secs(8);
+const UNSETTLED: u32 = 64;
 /// How long a shard listens: three messages of whoever moves a cursor. Longer where ticks are longer.
 const LISTEN_MIN: Duration = Duration::from_millis(60);
 /// How exactly it does: so many looks in a tick.
@@ -57,8 +58,8 @@ impl Listening {
     /// Not yet.
     pub(super) fn new(now: Instant) -> Self {
         Self {
-            begins: now + UNSETTLED_PAUSE,
-            ends: now + UNSETTLED_PAUSE,
+            begins: now + PAUSE_MIN,
+            ends: now + PAUSE_MIN,
             tick: Duration::ZERO,
             round: 0,
             heard: 0,
@@ -84,10 +85,10 @@ impl Listening {
         if now < self.ends {
             return Some(self.tick / LOOKS_PER_TICK);
         }
-        let pause = if self.told * UNSETTLED > self.heard {
-            UNSETTLED_PAUSE
-        } else {
-            SETTLED_PAUSE
+        // Where nobody spoke, somebody may begin to at any time.
+        let pause = match (self.told * UNSETTLED).checked_div(self.heard) {
+            Some(part) => (PAUSE_MAX / (1 + part)).max(PAUSE_MIN),
+            None => PAUSE_MIN,
         };
         self.begins = now + pause;
         self.ends = self.begins;
@@ -189,19 +190,26 @@ mod tests {
             tick: Some(ms(24)),
         };
         listening.expect(step);
-        let rounds_within = |listening: &mut Listening, from_ms: u64, is_unsettled: bool| {
+        let mut from_ms = 10_000;
+        // Rounds in so many seconds, in which so many of a hundred are told something.
+        let mut rounds_in = |seconds: u64, told: u32, heard: u32| {
             let (mut looks, round) = (0, listening.round());
-            for at_ms in from_ms..from_ms + 20_000 {
+            for at_ms in from_ms..from_ms + seconds * 1000 {
                 listening.expect(step);
-                listening.note(is_unsettled);
-                looks += u32::from(listening.pause(start + ms(at_ms)).is_some());
+                if listening.pause(start + ms(at_ms)).is_some() {
+                    looks += 1;
+                    (0..heard).for_each(|n| listening.note(n < told));
+                }
             }
-            (listening.round() - round, looks)
+            from_ms += seconds * 1000;
+            let rounds = listening.round() - round;
+            assert!(looks <= 60 * rounds + 60, "{looks}: 60 ms each");
+            rounds
         };
-        let (rounds, looks) = rounds_within(&mut listening, 10_000, false);
-        assert_eq!((rounds, looks), (3, 180), "60 ms each");
-        let (rounds, looks) = rounds_within(&mut listening, 30_000, true);
-        assert!(rounds >= 12 && looks == 60 * rounds, "{rounds} {looks}");
+        assert!((24..=27).contains(&rounds_in(20, 0, 0)), "nobody speaks");
+        assert!((2..=4).contains(&rounds_in(20, 0, 100)));
+        assert!((8..=12).contains(&rounds_in(20, 5, 100)));
+        assert!((24..=27).contains(&rounds_in(20, 40, 100)));
     }
 
     /// A sender whose messages take so long, told by a room that ticks from 0 on: how long the last messages of ten rounds had left.
