@@ -7,6 +7,7 @@
 
 mod arrivals;
 mod dispatch;
+mod hearing;
 mod hosted_room;
 mod pacing;
 mod snapshot_plan;
@@ -29,6 +30,7 @@ use crate::boards::{ROOMS_MAX, RoomIndex};
 use crate::shard::NextStep;
 use crate::storage::LogHandle;
 use crate::telemetry::{Counters, ShortBoard};
+use hearing::{Hearing, Verdict};
 use hosted_room::Stepped;
 use pacing::{Observation, Pacing};
 
@@ -45,11 +47,10 @@ const LAST_RECORDS_WAIT: Duration = Duration::from_secs(8);
 /// Pause between two offers to a log that is full, while stopping.
 const LAST_RECORDS_PAUSE: Duration = Duration::from_millis(5);
 
-/// A step of a room whose people keep to its beat takes what has come until so long before, and waits for it where a shard is
-/// late, so often and no longer: whoever has spoken in time would else wait for a whole tick.
+/// A step of a room whose people keep to its beat takes what has come until so long before at least.
 const HEARD_BEFORE: Duration = Duration::from_millis(4);
+/// How often a step that waits for that looks whether it is there.
 const HEARING_PAUSE: Duration = Duration::from_micros(500);
-const HEARING_WAIT: Duration = Duration::from_millis(4);
 
 /// What wakes a room thread.
 #[derive(Debug)]
@@ -144,11 +145,33 @@ struct Scheduled {
     is_early: bool,
     /// When the last step was due.
     stepped: Option<Instant>,
-    /// When the coming step was due, if it waits for what has come.
-    waits_since: Option<Instant>,
+    /// How its steps wait for what is about to come.
+    hearing: Hearing,
 }
 
 impl Scheduled {
+    /// When a step was due that may begin now; `None` if it waits for what is about to come.
+    fn hear(&mut self, due: Instant, now: Instant) -> Option<Instant> {
+        let Some(tick) = self.pacing.beat() else {
+            self.hearing.forget();
+            return Some(due);
+        };
+        let first_due = self.hearing.due(due);
+        let have_shards_looked = self.room.have_shards_looked(first_due - HEARD_BEFORE);
+        let messages = self.room.waiting_messages();
+        match self
+            .hearing
+            .judge(now, due, tick, have_shards_looked, messages)
+        {
+            Verdict::Begin { due } => Some(due),
+            Verdict::AwaitShard => None,
+            Verdict::AwaitPeople => {
+                self.room.have_shards_look();
+                None
+            }
+        }
+    }
+
     /// Draws conclusions from a step.
     fn observe(&mut self, late: Duration, busy: Duration, counters: &Counters) {
         counters.timings.tick.record(busy);
@@ -229,7 +252,7 @@ impl Rooms {
                         due: None,
                         is_early: false,
                         stepped: None,
-                        waits_since: None,
+                        hearing: Hearing::default(),
                     },
                 );
                 debug_assert!(before.is_none(), "the index lets a board be loaded once");
@@ -302,16 +325,11 @@ impl Rooms {
                 continue;
             }
             let begun = Instant::now();
-            let due = *scheduled.waits_since.get_or_insert(due);
-            if scheduled.pacing.beat().is_some()
-                && begun < due + HEARING_WAIT
-                && !scheduled.room.is_heard(due - HEARD_BEFORE)
-            {
+            let Some(due) = scheduled.hear(due, begun) else {
                 scheduled.due = Some(begun + HEARING_PAUSE);
                 self.due.push(Reverse((begun + HEARING_PAUSE, board)));
                 continue;
-            }
-            scheduled.waits_since = None;
+            };
             scheduled.due = None;
             let late = begun - due;
             // Steps keep their distance without drifting, but a late one is not made up for.

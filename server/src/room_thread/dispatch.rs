@@ -125,9 +125,19 @@ impl Dispatch {
     }
 
     /// All shards that know of the coming step have brought what had come until then.
-    pub(super) fn is_heard(&self, until: Instant) -> bool {
-        let mut shards = self.shards.iter().filter(|shard| shard.knows_step);
-        shards.all(|shard| shard.handle.heard_until() >= until)
+    pub(super) fn have_shards_looked(&self, until: Instant) -> bool {
+        self.shards_that_know()
+            .all(|shard| shard.handle.heard_until() >= until)
+    }
+
+    /// Has those look at the network once more.
+    pub(super) fn have_shards_look(&self) {
+        self.shards_that_know()
+            .for_each(|shard| shard.handle.ask_to_look());
+    }
+
+    fn shards_that_know(&self) -> impl Iterator<Item = &Shard> {
+        self.shards.iter().filter(|shard| shard.knows_step)
     }
 
     /// The place of a shard; there are as many as the server has.

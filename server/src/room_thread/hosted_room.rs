@@ -131,8 +131,13 @@ impl HostedRoom {
     }
 
     /// Whatever had come on the network until then is in the inbox.
-    pub(super) fn is_heard(&self, until: Instant) -> bool {
-        self.dispatch.is_heard(until)
+    pub(super) fn have_shards_looked(&self, until: Instant) -> bool {
+        self.dispatch.have_shards_looked(until)
+    }
+
+    /// Has shards bring what has come since.
+    pub(super) fn have_shards_look(&self) {
+        self.dispatch.have_shards_look();
     }
 
     /// From the next step on it goes at this pace.
@@ -454,6 +459,11 @@ impl HostedRoom {
     /// Something has come in by message.
     pub(super) fn has_messages(&self) -> bool {
         !self.inbox.messages.is_empty()
+    }
+
+    /// How much has come in for the next step.
+    pub(super) fn waiting_messages(&self) -> usize {
+        self.inbox.messages.len() + self.inbox.cursors.len()
     }
 
     pub(super) fn position(&self) -> Position {

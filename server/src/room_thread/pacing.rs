@@ -13,8 +13,9 @@ const TICKS_US: [u32; 9] = [
     12_500, 16_667, 20_000, 25_000, 33_333, 40_000, 50_000, 66_667, 100_000,
 ];
 /// Sessions up to which a room may tick as often as the entry of [`TICKS_US`] says that is named beside. From 33 on those who send
-/// keep to the room's beat, so that a longer tick is none that they wait for, and each costs a packet to everybody.
-const SIZES: [(usize, usize); 4] = [(32, 0), (300, 3), (3000, 6), (6000, 7)];
+/// keep to the room's beat, so that a longer tick is none that they wait for, and each costs a packet to everybody. From 65 on a
+/// tick is as long as cursors are usually told apart.
+const SIZES: [(usize, usize); 4] = [(32, 0), (64, 3), (3000, 6), (6000, 7)];
 /// Sessions up to which a step is made early, after half a tick, when a message waits: what is drawn is seen and saved
 /// sooner, and the packets that it costs are few where people are few. Cursors alone wait for the tick.
 const EARLY_SESSIONS_MAX: usize = 16;
@@ -209,10 +210,10 @@ mod tests {
             pacing.tick().as_millis()
         };
         assert_eq!(tick_at(32), 12);
-        assert_eq!(tick_at(300), 25);
-        assert_eq!(tick_at(301), 50);
-        assert_eq!(tick_at(290), 50, "not small enough yet");
-        assert_eq!(tick_at(260), 25);
+        assert_eq!(tick_at(64), 25);
+        assert_eq!(tick_at(65), 50);
+        assert_eq!(tick_at(60), 50, "not small enough yet");
+        assert_eq!(tick_at(56), 25);
         assert_eq!(tick_at(3000), 50);
         assert_eq!(tick_at(5000), 66);
         assert_eq!(tick_at(10_000), 100);
@@ -234,7 +235,7 @@ mod tests {
         pass(&mut pacing, 2000.0, seen(100, 0));
         assert_eq!(
             (pacing.tick().as_millis(), pacing.stage()),
-            (25, PresenceStage::Full)
+            (50, PresenceStage::Full)
         );
     }
 

@@ -13,7 +13,7 @@ use mio::{Events, Interest, Poll, Token};
 use quinn_proto::{ConnectionEvent, ConnectionHandle, DatagramEvent, Endpoint, Incoming};
 
 use super::admission::{Admission, Verdict};
-use super::beats::{Beat, Listening, NextStep};
+use super::beats::{Beat, Heard, Left, Listening, NextStep};
 use super::connection::{Bundle, Connection, Context, Letter, Stage};
 use super::deadlines::{Armed, Deadlines};
 use super::mailbox::{Addressees, ConnectionKey, Delivery, Mailbox};
@@ -172,7 +172,7 @@ impl Driver {
                     }
                 }
             }
-            self.rest();
+            let is_asked = self.rest();
             let now = Instant::now();
             // Whatever the poll knows of: more may have come while the shard rested.
             self.is_readable = true;
@@ -181,7 +181,7 @@ impl Driver {
             self.rhythm.expect_connections(self.admission.load());
             if self.is_pressed() {
                 self.pass(now);
-            } else if self.rhythm.is_step_near() {
+            } else if is_asked || self.rhythm.is_step_near() {
                 self.hear(0, now);
             } else if self.is_only_listening(now) {
                 self.hear(self.heard, now);
@@ -226,8 +226,9 @@ impl Driver {
         Some(next.saturating_duration_since(now))
     }
 
-    /// Lets packets gather since the network was last looked at, and sends what rooms have meanwhile.
-    fn rest(&mut self) {
+    /// Lets packets gather since the network was last looked at, and sends what rooms have meanwhile. `true` if a room asks
+    /// to have what has come.
+    fn rest(&mut self) -> bool {
         loop {
             let now = Instant::now();
             let mut look = self.rhythm.next_look(self.is_pressed());
@@ -235,8 +236,11 @@ impl Driver {
                 look = look.min(self.rhythm.looked() + pause);
             }
             let left = look.saturating_duration_since(now);
+            if self.mailbox.takes_request_to_look() {
+                return true;
+            }
             if left.is_zero() || self.is_send_blocked || self.mailbox.is_stopping() {
-                return;
+                return false;
             }
             let due = self.deadlines.next();
             let heard = (!self.touched.is_empty()).then(|| self.rhythm.heard_until());
@@ -396,13 +400,21 @@ impl Driver {
         let Some(left) = at.checked_duration_since(now + self.rhythm.lead()) else {
             return;
         };
-        if !place.beat.is_new_in(self.listening.round()) {
+        let round = self.listening.round();
+        if !place.beat.is_new_in(round) {
             return;
         }
+        let left = Left {
+            at_look: left,
+            blur: now.saturating_duration_since(self.rhythm.looked()),
+        };
         let share = (f64::from(slot) * GOLDEN_RATIO).fract();
-        let word = place.beat.hear(left, tick, self.admission.load(), share);
-        self.listening.note(word.is_some());
-        if let Some(shift_us) = word {
+        let connections = self.admission.load();
+        let Some(heard) = place.beat.hear(round, left, tick, connections, share) else {
+            return;
+        };
+        self.listening.note(heard);
+        if let Heard::Told(shift_us) = heard {
             let frame = ServerMessage::Beat(shift_us).encode();
             place.letters.push(Letter::Frame(frame));
         }

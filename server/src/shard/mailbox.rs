@@ -92,6 +92,8 @@ struct Shared {
     /// The shard rests between two looks at the network; a ring ends that.
     is_resting: AtomicBool,
     thread: OnceLock<Thread>,
+    /// Somebody wants to have what has come on the network.
+    is_asked_to_look: AtomicBool,
     is_stopping: AtomicBool,
     /// How long the last delivery took from the room to the network, in microseconds.
     delay_us: AtomicU64,
@@ -120,6 +122,7 @@ impl ShardHandle {
             is_rung: AtomicBool::new(false),
             is_resting: AtomicBool::new(false),
             thread: OnceLock::new(),
+            is_asked_to_look: AtomicBool::new(false),
             is_stopping: AtomicBool::new(false),
             delay_us: AtomicU64::new(0),
             made: Instant::now(),
@@ -156,6 +159,16 @@ impl ShardHandle {
         self.0.made + Duration::from_micros(self.0.heard_us.load(Ordering::Acquire))
     }
 
+    /// Has the shard look at the network if it rests just now; else it is about to.
+    pub(crate) fn ask_to_look(&self) {
+        self.0.is_asked_to_look.store(true, Ordering::SeqCst);
+        if self.0.is_resting.load(Ordering::SeqCst)
+            && let Some(thread) = self.0.thread.get()
+        {
+            thread.unpark();
+        }
+    }
+
     /// Brings an answer. If there is no place for it, whoever it is for waits in vain and is let go in time.
     pub(super) fn answer(&self, answer: Answer) {
         // What is dropped here leaves its room.
@@ -186,12 +199,12 @@ impl Shared {
 }
 
 impl Mailbox {
-    /// Rests for a while, or until the bell rings. For one thread only.
+    /// Rests for a while, or until the bell rings or somebody wants it to look. For one thread only.
     pub(super) fn rest(&self, duration: Duration) {
         self.shared.thread.get_or_init(std::thread::current);
         self.shared.is_resting.store(true, Ordering::SeqCst);
         // Who rings now sees that the shard rests; who rang before is seen here.
-        if !self.shared.is_rung.load(Ordering::SeqCst) {
+        if !self.is_rung() && !self.shared.is_asked_to_look.load(Ordering::SeqCst) {
             std::thread::park_timeout(duration);
         }
         self.shared.is_resting.store(false, Ordering::SeqCst);
@@ -200,6 +213,12 @@ impl Mailbox {
     /// Something has come in since the bell was answered.
     pub(super) fn is_rung(&self) -> bool {
         self.shared.is_rung.load(Ordering::SeqCst)
+    }
+
+    /// Somebody wants to have what has come on the network, and is told only once.
+    pub(super) fn takes_request_to_look(&self) -> bool {
+        self.shared.is_asked_to_look.load(Ordering::Relaxed)
+            && self.shared.is_asked_to_look.swap(false, Ordering::SeqCst)
     }
 
     /// Heard; from now on the next thing that comes in rings again. Call it before looking into the queues.

@@ -17,7 +17,7 @@ use chalkboard_shared::{BoardRect, StrokeId};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
-use tokio::time::{Instant, interval_at, timeout};
+use tokio::time::{Instant, interval_at, sleep_until, timeout};
 
 use crate::address::{BoardLink, Directory, Site};
 use crate::agenda::{Agenda, Hand};
@@ -40,7 +40,7 @@ const LOADED_WAIT: Duration = Duration::from_secs(120);
 const WAITING_MAX: usize = 256;
 /// Senders wake up no more often than this: what is due within it goes together.
 const WAKE_NS_MIN: i64 = 100_000;
-/// How often an observer's timers are looked at.
+/// How often an observer is looked at at the least.
 const OBSERVER_TICK: Duration = Duration::from_millis(500);
 const NS_PER_MS: i64 = 1_000_000;
 
@@ -338,6 +338,16 @@ impl Observer {
         Ok(())
     }
 
+    /// When its timers are to be looked at.
+    fn due(&self, now: Instant) -> Instant {
+        let left_ms = self
+            .client
+            .poll_timeout()
+            .map(|at_ms| at_ms - self.clock.now_ms());
+        let left = Duration::try_from_secs_f64(left_ms.unwrap_or_default().max(0.0) / 1000.0);
+        now + left.map_or(OBSERVER_TICK, |left| left.min(OBSERVER_TICK))
+    }
+
     async fn transmit(&mut self) -> Result<()> {
         while let Some(transmit) = self.client.poll_transmit() {
             if transmit.reliable {
@@ -403,7 +413,9 @@ async fn watch(
     let mut walkers = Walkers::new(cursor_hz);
     let mut ticks = interval_at(Instant::now() + OBSERVER_TICK, OBSERVER_TICK);
     loop {
+        let due = observer.due(Instant::now());
         tokio::select! {
+            () = sleep_until(due) => observer.client.tick(shared.clock.now_ms()),
             frame = observer.link.recv() => {
                 observer.take(frame?)?;
                 let arrivals = observer.client.take_arrivals();
@@ -421,7 +433,10 @@ async fn watch(
                 }
             }
             action = actions.recv() => match action {
-                Some(Action::Cursor(cursor, moved_ms)) => observer.client.set_cursor(moved_ms, cursor),
+                Some(Action::Cursor(cursor, moved_ms)) => {
+                    observer.client.set_cursor(moved_ms, cursor);
+                    observer.client.tick(shared.clock.now_ms());
+                }
                 Some(Action::Ink(batches)) => {
                     observer.client.tick(shared.clock.now_ms());
                     for batch in batches {
