@@ -190,6 +190,11 @@ impl Connection {
         self.is_bulky || !matches!(self.stage, Stage::Joined | Stage::Closed)
     }
 
+    /// It is in its room, has sent everything, and what it sends arrives: what its peer has received can wait.
+    pub(super) fn is_at_ease(&self) -> bool {
+        self.stage == Stage::Joined && !self.is_lossy && !self.is_bulky && self.outgoing.is_empty()
+    }
+
     /// More has come than one turn takes.
     pub(super) fn has_more(&self) -> bool {
         self.is_readable && matches!(self.stage, Stage::Hello | Stage::Joined)

@@ -30,6 +30,12 @@ const DRIVEN_PER_RECEIVE: u32 = 256;
 const BATCHES_PER_PASS: usize = 16;
 /// Multiples of it, less their whole part, spread evenly from 0 to 1 however many there are.
 const GOLDEN_RATIO: f64 = 0.618_033_988_749_895;
+/// A packet so short hardly says more than what has arrived: a head, an acknowledgement, a seal.
+const ACK_BYTES_MAX: usize = 37;
+/// How many of those wait for another reason to look at a connection, and for how long at the most: a tick of a large room and
+/// a part. Each look at one brings much into the cache.
+const ACKS_MAX: usize = 4;
+const ACKS_WAIT: Duration = Duration::from_millis(120);
 /// Calls in which a connection sends in one pass; then it is others' turn.
 const SENDS_PER_PASS: usize = 8;
 /// How soon a connection that its room had no place for tries again: a tick of a fast room.
@@ -51,6 +57,10 @@ struct Slot {
     is_touched: bool,
     /// Its peer waits for answers.
     is_pressing: bool,
+    /// Nobody waits for anything, and everything gets there.
+    is_at_ease: bool,
+    /// What has come and is likely to be no more than acknowledgements.
+    acks: Vec<ConnectionEvent>,
     /// What its room has for it in this pass.
     letters: Vec<Letter>,
     armed: Armed,
@@ -86,6 +96,8 @@ pub(super) struct Driver {
     passed: Instant,
     /// Connections whose peers wait for answers.
     pressing: usize,
+    /// When the network had nothing more last: what comes now has come since.
+    emptied: Instant,
     /// Packets since the last look, with those taken in between.
     gathered: u32,
     /// Connections to be looked at in this pass.
@@ -138,6 +150,7 @@ impl Driver {
             listening: Listening::new(Instant::now()),
             passed: Instant::now(),
             pressing: 0,
+            emptied: Instant::now(),
             gathered: 0,
             touched: Vec::new(),
             heard: 0,
@@ -309,6 +322,9 @@ impl Driver {
                 self.is_readable = true;
                 now = Instant::now();
                 self.receive(now);
+                // A room does not wait for what it has been sent to be with everybody.
+                self.hear(self.heard, now);
+                self.mailbox.note_heard(now);
             }
             if self.is_send_blocked {
                 break;
@@ -344,6 +360,9 @@ impl Driver {
             }
         }
         self.packets = packets;
+        if !self.is_readable {
+            self.emptied = now;
+        }
     }
 
     fn take_packet(&mut self, packet: Packet, now: Instant) {
@@ -354,12 +373,15 @@ impl Driver {
             ecn,
             bytes,
         } = packet;
+        let is_short = bytes.len() <= ACK_BYTES_MAX;
         let event = self
             .endpoint
             .handle(now, from, to, ecn, bytes, &mut self.buffer);
         match event {
             Some(DatagramEvent::ConnectionEvent(handle, event)) => {
-                self.hand_over(handle, event, now);
+                if let Some(event) = self.put_off(handle.0 as u32, event, is_short, now) {
+                    self.hand_over(handle, event, now);
+                }
             }
             Some(DatagramEvent::NewConnection(incoming)) => self.meet(incoming, now),
             Some(DatagramEvent::Response(transmit)) => {
@@ -369,12 +391,36 @@ impl Driver {
         }
     }
 
+    /// Keeps what has come for a connection until there is more reason to look at it, or gives it back.
+    fn put_off(
+        &mut self,
+        slot: u32,
+        event: ConnectionEvent,
+        is_short: bool,
+        now: Instant,
+    ) -> Option<ConnectionEvent> {
+        let place = &mut self.slots[slot as usize];
+        if !is_short || !place.is_at_ease || place.acks.len() == ACKS_MAX {
+            return Some(event);
+        }
+        if place.acks.is_empty() && !place.is_touched {
+            // What it waits for is likely to have come.
+            let until = Some(now + ACKS_WAIT);
+            self.deadlines.set(slot, &mut place.armed, until);
+        }
+        place.acks.push(event);
+        None
+    }
+
     fn hand_over(&mut self, handle: ConnectionHandle, event: ConnectionEvent, now: Instant) {
         let slot = handle.0 as u32;
         let is_listening = self.listening.pause(now).is_some();
         if let Some(connection) = self.connections[handle.0].as_deref_mut() {
             let begun = self.slots[handle.0].is_new().then(Instant::now);
             let spoken = is_listening.then(|| connection.spoken());
+            for ack in self.slots[handle.0].acks.drain(..) {
+                connection.quic.handle_event(ack);
+            }
             connection.quic.handle_event(event);
             if let Some(begun) = begun {
                 self.newcomers.charge(begun.elapsed());
@@ -406,7 +452,7 @@ impl Driver {
         }
         let left = Left {
             at_look: left,
-            blur: now.saturating_duration_since(self.rhythm.looked()),
+            blur: now.saturating_duration_since(self.emptied),
         };
         let share = (f64::from(slot) * GOLDEN_RATIO).fract();
         let connections = self.admission.load();
@@ -598,6 +644,9 @@ impl Driver {
         };
         let handle = ConnectionHandle(slot as usize);
         let begun = place.is_new().then(Instant::now);
+        for ack in place.acks.drain(..) {
+            connection.quic.handle_event(ack);
+        }
         for letter in place.letters.drain(..) {
             connection.post(letter, &self.context, now);
         }
@@ -623,6 +672,7 @@ impl Driver {
         if is_drained {
             self.deadlines.clear(slot, &mut place.armed);
             place.is_taken = false;
+            place.is_at_ease = false;
             place.letters = Vec::new();
             self.connections[slot as usize] = None;
             return;
@@ -651,6 +701,7 @@ impl Driver {
         }
         let deadline = connection.deadline(packets, now);
         self.deadlines.set(slot, &mut place.armed, deadline);
+        place.is_at_ease = !is_pressing && !self.is_send_blocked && connection.is_at_ease();
         if connection.is_stalled() {
             self.stalled.push(slot);
         } else if is_cut_short || connection.has_more() {

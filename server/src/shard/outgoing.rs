@@ -177,6 +177,11 @@ impl Outgoing {
         Ok(true)
     }
 
+    /// QUIC has taken everything.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.small.is_empty()
+    }
+
     /// Bytes that QUIC has taken and that were not [told](Self::told) yet.
     pub(super) fn written(&self) -> usize {
         self.written
