@@ -16,6 +16,8 @@ const UNSETTLED: u32 = 64;
 const LISTEN_MIN: Duration = Duration::from_millis(60);
 /// How exactly it does: so many looks in a tick.
 const LOOKS_PER_TICK: u32 = 20;
+/// So much of a tick is no long time without a look.
+const BLUR_PER_TICK: u32 = 16;
 /// What messages are to have left before the look that precedes their step, at the least: this, and a part of the tick, because
 /// ways and timers are not always the same.
 const MARGIN: Duration = Duration::from_micros(750);
@@ -174,7 +176,7 @@ impl Beat {
         let is_early = left.at_look > least + width + spread;
         let is_late = left.at_look < least;
         // Where nobody looked for long, it may have come early, or in time.
-        let is_blurred = left.blur > width;
+        let is_blurred = left.blur > width.max(tick / BLUR_PER_TICK);
         if !is_early && is_blurred {
             return None;
         }

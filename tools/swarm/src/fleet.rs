@@ -73,6 +73,8 @@ pub(crate) struct Fleet {
     /// The slot of each role.
     players: Vec<u32>,
     touched: VecDeque<u32>,
+    /// Slots for which something has come, and when to look at it.
+    unheard: VecDeque<(Instant, u32)>,
     /// When which slot is to be looked at, if nothing happens before: rather too early than too late.
     deadlines: BinaryHeap<Reverse<(Instant, u32)>>,
     /// The next slot whose stream is drained.
@@ -121,6 +123,7 @@ impl Fleet {
             joining: None,
             agenda: None,
             touched: VecDeque::new(),
+            unheard: VecDeque::new(),
             deadlines: BinaryHeap::new(),
             drained: 0,
             counts: Counts::new(number),
@@ -408,7 +411,7 @@ impl Fleet {
         if !client.has_joined() || slot.unheard.len() >= UNHEARD_MAX {
             self.touch(number);
         } else if is_first {
-            self.arm(number, now + UNHEARD_WAIT);
+            self.unheard.push_back((now + UNHEARD_WAIT, number));
         }
     }
 
@@ -442,6 +445,14 @@ impl Fleet {
 
     /// Touches those whose time has come.
     fn wake(&mut self, now: Instant) {
+        while let Some(&(at, number)) = self.unheard.front()
+            && at <= now
+        {
+            self.unheard.pop_front();
+            if !self.slots[number as usize].unheard.is_empty() {
+                self.touch(number);
+            }
+        }
         while let Some(&Reverse((at, number))) = self.deadlines.peek()
             && at <= now
         {

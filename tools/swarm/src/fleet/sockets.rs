@@ -21,7 +21,11 @@ pub(super) struct Socket {
 
 /// Where what comes in is put, for all sockets of a thread; by default there is no place.
 #[derive(Debug, Default)]
-pub(super) struct Places(Vec<u8>);
+pub(super) struct Places {
+    batch: Vec<u8>,
+    /// Packets are cut off a piece of memory that they share, rather than asking for some for each.
+    packets: BytesMut,
+}
 
 /// A packet that came in.
 pub(super) struct Packet {
@@ -34,7 +38,10 @@ pub(super) struct Packet {
 impl Places {
     /// For a batch.
     pub(super) fn for_batch() -> Self {
-        Self(vec![0; PLACE_BYTES * BATCH_SIZE])
+        Self {
+            batch: vec![0; PLACE_BYTES * BATCH_SIZE],
+            packets: BytesMut::new(),
+        }
     }
 }
 
@@ -61,9 +68,10 @@ impl Socket {
         mut take: impl FnMut(Packet),
     ) -> io::Result<bool> {
         let mut metas = [RecvMeta::default(); BATCH_SIZE];
-        let mut places = places.0.chunks_mut(PLACE_BYTES);
+        let Places { batch, packets } = places;
+        let mut batch = batch.chunks_mut(PLACE_BYTES);
         let mut slices: [IoSliceMut<'_>; BATCH_SIZE] =
-            std::array::from_fn(|_| IoSliceMut::new(places.next().unwrap_or_default()));
+            std::array::from_fn(|_| IoSliceMut::new(batch.next().unwrap_or_default()));
         let count = match self.state.recv((&self.io).into(), &mut slices, &mut metas) {
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
@@ -73,11 +81,15 @@ impl Socket {
         };
         for (meta, slice) in metas.iter().zip(&slices).take(count) {
             for bytes in slice[..meta.len].chunks(meta.stride.max(1)) {
+                if packets.capacity() < bytes.len() {
+                    *packets = BytesMut::with_capacity(PLACE_BYTES);
+                }
+                packets.extend_from_slice(bytes);
                 take(Packet {
                     from: meta.addr,
                     to: meta.dst_ip,
                     ecn: meta.ecn.and_then(|ecn| EcnCodepoint::from_bits(ecn as u8)),
-                    bytes: bytes.into(),
+                    bytes: packets.split(),
                 });
             }
         }
