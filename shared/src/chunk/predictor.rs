@@ -89,6 +89,40 @@ impl Predictor {
     }
 }
 
+/// The last steps of one channel.
+pub(super) struct Past {
+    steps: [i32; ORDER],
+    count: usize,
+}
+
+impl Past {
+    pub(super) const fn new() -> Self {
+        Self {
+            steps: [0; ORDER],
+            count: 0,
+        }
+    }
+
+    /// Nothing is expected of a first step but rest.
+    #[inline]
+    pub(super) fn expected(&self, predictor: &Predictor) -> i32 {
+        if self.count == 0 {
+            0
+        } else {
+            predictor.next(|n| self.steps[n], self.count)
+        }
+    }
+
+    #[inline]
+    pub(super) fn push(&mut self, step: i32) {
+        for n in 1..ORDER {
+            self.steps[n - 1] = self.steps[n];
+        }
+        self.steps[ORDER - 1] = step;
+        self.count += 1;
+    }
+}
+
 /// Sums that the weights of one row follow from: the normal equations.
 #[derive(Debug, Clone, Copy, Default)]
 struct Sums {

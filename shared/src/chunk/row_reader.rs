@@ -1,0 +1,226 @@
+//! The strokes of a chunk as they are read, one after another.
+
+#[cfg(not(target_arch = "wasm32"))]
+use super::hand::Hand;
+use super::order::Order;
+#[cfg(not(target_arch = "wasm32"))]
+use super::predictor::ORDER;
+use super::predictor::{Past, Predictor};
+use super::prefix_code::CodeReader;
+use super::{Column, ERASED, FINISHED, RESTYLED, TOUCHED};
+use crate::codec::DecodeError;
+use crate::codec::bits::{BitReader, unzigzag};
+use crate::id::{ActorId, OpId, Position, StrokeId};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::ink::{EvenInk, InkStep, whole};
+use crate::ink::{SHIFT_MAX, point_of};
+use crate::limits::POINTS_PER_STROKE_MAX;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::stroke::Ink;
+use crate::stroke::{Stroke, StrokeStyle, Written};
+
+/// Columns of a first step's parts.
+const FIRST_STEP: [Column; 3] = [
+    Column::FirstStep,
+    Column::FirstStep,
+    Column::FirstPressureStep,
+];
+
+/// Reads them.
+pub(super) struct RowReader<'a, const IS_SMALL: bool> {
+    pub(super) bits: BitReader<'a>,
+    pub(super) codes: &'a [CodeReader],
+    pub(super) order: Order,
+    pub(super) actors: &'a [(ActorId, u32)],
+    pub(super) styles: &'a [StrokeStyle],
+    pub(super) predictors: &'a [Predictor; 2],
+    pub(super) corner: [i32; 2],
+    pub(super) written: u32,
+    pub(super) points_left: usize,
+    #[cfg(not(target_arch = "wasm32"))]
+    /// Steps of the stroke that is being read, behind as many of zero as predictors look back.
+    pub(super) steps: Vec<InkStep>,
+    #[cfg(not(target_arch = "wasm32"))]
+    /// What its ink is put together in.
+    pub(super) buffer: Vec<u8>,
+}
+
+impl<const IS_SMALL: bool> RowReader<'_, IS_SMALL> {
+    /// A number, any after the end of the bits: [`RowReader::stroke`] asks whether all were there.
+    fn number(&mut self, column: Column) -> u64 {
+        self.codes[column as usize].read(&mut self.bits)
+    }
+
+    /// A number of 32 bits.
+    fn word(&mut self, column: Column) -> Result<u32, DecodeError> {
+        self.codes[column as usize].read_u32(&mut self.bits)
+    }
+
+    /// A place in the table of actors.
+    fn actor(&mut self, column: Column) -> Result<(usize, ActorId), DecodeError> {
+        let place = self.word(column)? as usize;
+        let (actor, _) = self.actors.get(place).ok_or(DecodeError::OutOfRange)?;
+        Ok((place, *actor))
+    }
+
+    /// The op that wrote something last.
+    fn writer(&mut self, is_another: bool, id: OpId) -> Result<OpId, DecodeError> {
+        if !is_another {
+            return Ok(id);
+        }
+        let (_, actor) = self.actor(Column::Writer)?;
+        let difference = unzigzag(self.word(Column::WriterCounter)?);
+        self.written = self.written.wrapping_add(difference as u32);
+        let counter = self.written;
+        Ok(OpId { actor, counter })
+    }
+
+    /// The next one.
+    pub(super) fn stroke(&mut self) -> Result<Stroke, DecodeError> {
+        let (place, actor) = self.actor(Column::Actor)?;
+        let z = self.order.z.wrapping_add(self.number(Column::Z));
+        let difference = unzigzag(self.word(Column::Counter)?);
+        let counter = self.order.next(place, z).wrapping_add(difference as u32);
+        self.order.saw(place, counter);
+        let id = OpId { actor, counter };
+        let style = self.word(Column::Style)? as usize;
+        let style = *self.styles.get(style).ok_or(DecodeError::OutOfRange)?;
+        let flags = self.number(Column::Flags);
+        if flags > FINISHED | ERASED | RESTYLED | TOUCHED {
+            return Err(DecodeError::Malformed);
+        }
+        let style_by = self.writer(flags & RESTYLED != 0, id)?;
+        let erased_by = self.writer(flags & TOUCHED != 0, id)?;
+        let count = self.word(Column::Points)? as usize;
+        if count > POINTS_PER_STROKE_MAX.min(self.points_left) {
+            return Err(DecodeError::OutOfRange);
+        }
+        self.points_left -= count;
+        let is_finished = flags & FINISHED != 0;
+        let mut stroke = Stroke::new(StrokeId(id), Position(z), style);
+        stroke.style.by = style_by;
+        stroke.erased = Written {
+            value: flags & ERASED != 0,
+            by: erased_by,
+        };
+        if count > 0 {
+            self.ink(&mut stroke, count, is_finished)?;
+        } else if is_finished {
+            return Err(DecodeError::Malformed);
+        }
+        self.bits.check()?;
+        Ok(stroke)
+    }
+
+    /// So many points of a stroke, at least one.
+    fn ink(
+        &mut self,
+        stroke: &mut Stroke,
+        count: usize,
+        is_finished: bool,
+    ) -> Result<(), DecodeError> {
+        let shift = self.word(Column::Shift)?;
+        if shift > SHIFT_MAX {
+            return Err(DecodeError::OutOfRange);
+        }
+        let [x, y] = self.corner.map(|corner| corner >> shift);
+        let start = [
+            x.wrapping_add(self.word(Column::Start)? as i32),
+            y.wrapping_add(self.word(Column::Start)? as i32),
+            self.word(Column::StartPressure)? as i32,
+        ];
+        #[cfg(not(target_arch = "wasm32"))]
+        if !IS_SMALL {
+            return self.draw_quickly(stroke, start, shift, count, is_finished);
+        }
+        let mut at = start;
+        let mut points = vec![point_of(at, shift)?];
+        let mut pasts = [const { Past::new() }; 3];
+        for n in 1..count {
+            let columns = if n == 1 {
+                FIRST_STEP
+            } else {
+                [Column::Step, Column::Step, Column::PressureStep]
+            };
+            for c in 0..3 {
+                let error = unzigzag(self.word(columns[c])?);
+                let step = error.wrapping_add(pasts[c].expected(&self.predictors[c / 2]));
+                pasts[c].push(step);
+                at[c] = at[c].wrapping_add(step);
+            }
+            points.push(point_of(at, shift)?);
+        }
+        stroke.push(&points);
+        if is_finished {
+            stroke.finish();
+        }
+        Ok(())
+    }
+
+    /// The points behind the start: what is asked of each point elsewhere is asked here of all of them.
+    #[cfg(not(target_arch = "wasm32"))]
+    fn draw_quickly(
+        &mut self,
+        stroke: &mut Stroke,
+        start: [i32; 3],
+        shift: u32,
+        count: usize,
+        is_finished: bool,
+    ) -> Result<(), DecodeError> {
+        self.steps.resize(ORDER + count - 1, InkStep::default());
+        let mut hand = Hand::new(shift);
+        hand.goes(start);
+        if count > 1 {
+            let mut step = [0; 3];
+            for (step, column) in step.iter_mut().zip(FIRST_STEP) {
+                *step = unzigzag(self.word(column)?);
+            }
+            self.steps[ORDER] = hand.goes(step);
+            hand = self.further_steps(hand)?;
+        }
+        let bounds = hand.bounds()?;
+        let steps = &self.steps[ORDER..];
+        let first = whole(start, shift);
+        let ink = EvenInk::new(first, shift, steps, &mut self.buffer);
+        let ink = if is_finished {
+            Ink::Even(ink)
+        } else {
+            Ink::Wet(ink.unpack())
+        };
+        stroke.draw(ink, count as u32, bounds, hand.hash);
+        Ok(())
+    }
+
+    /// All steps behind the first one.
+    #[cfg(not(target_arch = "wasm32"))]
+    fn further_steps(&mut self, mut hand: Hand) -> Result<Hand, DecodeError> {
+        let coordinates = &self.codes[Column::Step as usize];
+        let pressures = &self.codes[Column::PressureStep as usize];
+        // In a variable of its own, because it changes all the time.
+        let mut bits = self.bits;
+        for before in 1..self.steps.len() - ORDER {
+            let codes = [coordinates, coordinates, pressures];
+            let errors = match CodeReader::read_three(codes, &mut bits) {
+                Some(errors) => errors,
+                None => {
+                    let mut errors = [0; 3];
+                    for (error, code) in errors.iter_mut().zip(codes) {
+                        *error = code.read_u32(&mut bits)?;
+                    }
+                    errors
+                }
+            };
+            let (past, next) = self.steps.split_at_mut(ORDER + before);
+            let past = &past[before..];
+            let [x, y, pressure] = errors.map(unzigzag);
+            let [along, pressing] = self.predictors;
+            next[0] = hand.goes([
+                x.wrapping_add(along.next(|n| past[n][0], before)),
+                y.wrapping_add(along.next(|n| past[n][1], before)),
+                pressure.wrapping_add(pressing.next(|n| past[n][2], before)),
+            ]);
+        }
+        self.bits = bits;
+        Ok(hand)
+    }
+}
