@@ -32,6 +32,8 @@ use crate::ink::IS_SMALL;
 use crate::limits::{CHUNK_POINTS_MAX, CHUNK_STROKES_MAX};
 use crate::stroke::{Stroke, StrokeStyle};
 use draft::Draft;
+#[cfg(not(target_arch = "wasm32"))]
+use hand::Hand;
 use order::Order;
 use predictor::Predictor;
 use prefix_code::{Census, CodeReader};
@@ -114,9 +116,11 @@ fn decode_by<const IS_SMALL: bool>(r: &mut Reader) -> Result<Vec<Stroke>, Decode
         written: 0,
         points_left: CHUNK_POINTS_MAX,
         #[cfg(not(target_arch = "wasm32"))]
-        steps: Vec::new(),
-        #[cfg(not(target_arch = "wasm32"))]
-        buffer: Vec::new(),
+        hand: Hand::new(
+            &codes[Column::Step as usize],
+            &codes[Column::PressureStep as usize],
+            &predictors,
+        ),
     };
     let mut strokes = Vec::with_capacity(count);
     for _ in 0..count {

@@ -11,7 +11,7 @@ use crate::codec::{DecodeError, Reader, Writer};
 pub(super) const ORDER: usize = 6;
 
 /// Bits after the point of a weight.
-const WEIGHT_BITS: u32 = 12;
+pub(super) const WEIGHT_BITS: u32 = 12;
 
 /// Largest weight: far above what any motion needs, and no sum passes 64 bits.
 const WEIGHT_MAX: i64 = 1 << 18;
@@ -52,6 +52,13 @@ impl Predictor {
             sum += weight * i64::from(steps(n));
         }
         (sum >> WEIGHT_BITS) as i32
+    }
+
+    /// The weights of a step with `before` + 1 of its stroke before it.
+    #[cfg(not(target_arch = "wasm32"))]
+    #[inline]
+    pub(super) fn row(&self, before: usize) -> &[i64; ORDER] {
+        &self.rows[before.min(ORDER - 1)]
     }
 
     pub(super) fn encode(&self, w: &mut Writer) {

@@ -4,6 +4,8 @@
 //! and the same two bits after the first, and carry the rest as plain bits. Decoding is a look-up a number. A code
 //! travels as the lengths of its words, so that both sides build the same one.
 
+#[cfg(not(target_arch = "wasm32"))]
+use crate::codec::bits::unzigzag;
 use crate::codec::bits::{BitReader, BitWriter};
 use crate::codec::{DecodeError, Reader, Writer};
 
@@ -289,26 +291,71 @@ impl CodeReader {
     pub(super) fn read_u32(&self, bits: &mut BitReader<'_>) -> Result<u32, DecodeError> {
         u32::try_from(self.read(bits)).map_err(|_| DecodeError::OutOfRange)
     }
+}
+
+/// Reads the small ones of signed numbers in a code, their signs in the lowest bit: as most steps of ink are.
+#[cfg(not(target_arch = "wasm32"))]
+#[derive(Debug)]
+pub(super) struct StepCode {
+    /// By the next bits of the input: the number in the high byte, the length of its word in the low one. A fixed number
+    /// of them needs no check of its bounds.
+    entries: Box<[u16; 1 << LENGTH_MAX]>,
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl StepCode {
+    /// Marks an entry of larger numbers in the byte of its length.
+    const LARGE: u16 = 0x80;
+
+    /// That of a code.
+    pub(super) fn new(code: &CodeReader) -> Self {
+        let signed = |&entry: &u16| {
+            let (symbol, length) = (entry >> 4, entry & 15);
+            if u64::from(symbol) < DIRECT {
+                (unzigzag(symbol.into()) as u16) << 8 | length
+            } else {
+                Self::LARGE
+            }
+        };
+        let mut entries = Box::new([0; 1 << LENGTH_MAX]);
+        let mut filled = code.entries.len();
+        for (signed_entry, entry) in entries.iter_mut().zip(&code.entries) {
+            *signed_entry = signed(entry);
+        }
+        while filled < entries.len() {
+            entries.copy_within(..filled, filled);
+            filled *= 2;
+        }
+        Self { entries }
+    }
+
+    /// The entry of what the next bits begin with.
+    #[inline]
+    fn entry(&self, word: u64) -> u16 {
+        self.entries[word as usize % (1 << LENGTH_MAX)]
+    }
 
     /// Three numbers, one in each code, at one look, where they are as small as most are; otherwise takes nothing.
-    #[cfg(not(target_arch = "wasm32"))]
+    /// Numbers after the end are any: whether all bits were there is asked later, by [`BitReader::check`].
     #[inline]
     pub(super) fn read_three(
         [first, second, third]: [&Self; 3],
         bits: &mut BitReader<'_>,
-    ) -> Option<[u32; 3]> {
+    ) -> Option<[i32; 3]> {
+        // Words are shorter than 64 bits, so that the mark in a length of more counts for nothing here.
         let word = bits.peek();
         let a = first.entry(word);
-        let word = word >> (a & 15);
+        let word = word >> (a & 63);
         let b = second.entry(word);
-        let word = word >> (b & 15);
+        let word = word >> (b & 63);
         let c = third.entry(word);
-        // A power of two is above each of them where it is above all of their bits.
-        if u64::from((a | b | c) >> 4) >= DIRECT {
+        if (a | b | c) & Self::LARGE != 0 {
             return None;
         }
-        bits.skip(u32::from((a & 15) + (b & 15) + (c & 15)));
-        Some([a, b, c].map(|entry| u32::from(entry >> 4)))
+        // None of the lengths carries into the numbers.
+        let length = a.wrapping_add(b).wrapping_add(c) & 0xff;
+        bits.skip(length.into());
+        Some([a, b, c].map(|entry| (entry as i16 >> 8).into()))
     }
 }
 
@@ -317,6 +364,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::codec::bits::zigzag;
 
     fn round_trip(values: &[u64]) -> (Vec<u64>, usize) {
         let mut census = Census::new();
@@ -370,11 +418,15 @@ mod tests {
             bits.finish();
             let mut r = Reader::new(w.into_bytes());
             let codes = [(); 3].map(|()| CodeReader::new(&mut r).expect("own form"));
+            let step_codes = codes.each_ref().map(StepCode::new);
             let rest = r.rest();
             let mut bits = BitReader::new(&rest);
             for row in rows {
-                let read = match CodeReader::read_three(codes.each_ref(), &mut bits) {
-                    Some(small) => small.map(u64::from),
+                let read = match StepCode::read_three(step_codes.each_ref(), &mut bits) {
+                    Some(small) => {
+                        prop_assert!(row.iter().all(|v| *v < DIRECT));
+                        small.map(|step| u64::from(zigzag(step)))
+                    }
                     None => codes.each_ref().map(|code| code.read(&mut bits)),
                 };
                 prop_assert_eq!(read, row);

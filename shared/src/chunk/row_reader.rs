@@ -3,16 +3,12 @@
 #[cfg(not(target_arch = "wasm32"))]
 use super::hand::Hand;
 use super::order::Order;
-#[cfg(not(target_arch = "wasm32"))]
-use super::predictor::ORDER;
 use super::predictor::{Past, Predictor};
 use super::prefix_code::CodeReader;
 use super::{Column, ERASED, FINISHED, RESTYLED, TOUCHED};
 use crate::codec::DecodeError;
 use crate::codec::bits::{BitReader, unzigzag};
 use crate::id::{ActorId, OpId, Position, StrokeId};
-#[cfg(not(target_arch = "wasm32"))]
-use crate::ink::{EvenInk, InkStep, whole};
 use crate::ink::{SHIFT_MAX, point_of};
 use crate::limits::POINTS_PER_STROKE_MAX;
 #[cfg(not(target_arch = "wasm32"))]
@@ -38,11 +34,7 @@ pub(super) struct RowReader<'a, const IS_SMALL: bool> {
     pub(super) written: u32,
     pub(super) points_left: usize,
     #[cfg(not(target_arch = "wasm32"))]
-    /// Steps of the stroke that is being read, behind as many of zero as predictors look back.
-    pub(super) steps: Vec<InkStep>,
-    #[cfg(not(target_arch = "wasm32"))]
-    /// What its ink is put together in.
-    pub(super) buffer: Vec<u8>,
+    pub(super) hand: Hand<'a>,
 }
 
 impl<const IS_SMALL: bool> RowReader<'_, IS_SMALL> {
@@ -157,7 +149,7 @@ impl<const IS_SMALL: bool> RowReader<'_, IS_SMALL> {
         Ok(())
     }
 
-    /// The points behind the start: what is asked of each point elsewhere is asked here of all of them.
+    /// The points behind the start, by a hand that is quick.
     #[cfg(not(target_arch = "wasm32"))]
     fn draw_quickly(
         &mut self,
@@ -167,60 +159,22 @@ impl<const IS_SMALL: bool> RowReader<'_, IS_SMALL> {
         count: usize,
         is_finished: bool,
     ) -> Result<(), DecodeError> {
-        self.steps.resize(ORDER + count - 1, InkStep::default());
-        let mut hand = Hand::new(shift);
-        hand.goes(start);
+        let mut first_step = None;
         if count > 1 {
             let mut step = [0; 3];
             for (step, column) in step.iter_mut().zip(FIRST_STEP) {
                 *step = unzigzag(self.word(column)?);
             }
-            self.steps[ORDER] = hand.goes(step);
-            hand = self.further_steps(hand)?;
+            first_step = Some(step);
         }
-        let bounds = hand.bounds()?;
-        let steps = &self.steps[ORDER..];
-        let first = whole(start, shift);
-        let ink = EvenInk::new(first, shift, steps, &mut self.buffer);
+        let bits = &mut self.bits;
+        let drawing = self.hand.draw(bits, start, first_step, shift, count)?;
         let ink = if is_finished {
-            Ink::Even(ink)
+            Ink::Even(drawing.ink)
         } else {
-            Ink::Wet(ink.unpack())
+            Ink::Wet(drawing.ink.unpack())
         };
-        stroke.draw(ink, count as u32, bounds, hand.hash);
+        stroke.draw(ink, count as u32, drawing.bounds, drawing.hash);
         Ok(())
-    }
-
-    /// All steps behind the first one.
-    #[cfg(not(target_arch = "wasm32"))]
-    fn further_steps(&mut self, mut hand: Hand) -> Result<Hand, DecodeError> {
-        let coordinates = &self.codes[Column::Step as usize];
-        let pressures = &self.codes[Column::PressureStep as usize];
-        // In a variable of its own, because it changes all the time.
-        let mut bits = self.bits;
-        for before in 1..self.steps.len() - ORDER {
-            let codes = [coordinates, coordinates, pressures];
-            let errors = match CodeReader::read_three(codes, &mut bits) {
-                Some(errors) => errors,
-                None => {
-                    let mut errors = [0; 3];
-                    for (error, code) in errors.iter_mut().zip(codes) {
-                        *error = code.read_u32(&mut bits)?;
-                    }
-                    errors
-                }
-            };
-            let (past, next) = self.steps.split_at_mut(ORDER + before);
-            let past = &past[before..];
-            let [x, y, pressure] = errors.map(unzigzag);
-            let [along, pressing] = self.predictors;
-            next[0] = hand.goes([
-                x.wrapping_add(along.next(|n| past[n][0], before)),
-                y.wrapping_add(along.next(|n| past[n][1], before)),
-                pressure.wrapping_add(pressing.next(|n| past[n][2], before)),
-            ]);
-        }
-        self.bits = bits;
-        Ok(hand)
     }
 }
