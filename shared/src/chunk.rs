@@ -124,7 +124,7 @@ fn decode_by<const IS_SMALL: bool>(r: &mut Reader) -> Result<Vec<Stroke>, Decode
     };
     let mut strokes = Vec::with_capacity(count);
     for _ in 0..count {
-        strokes.push(rows.stroke()?);
+        rows.stroke(&mut strokes)?;
     }
     rows.bits.finish()?;
     Ok(strokes)

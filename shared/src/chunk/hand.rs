@@ -14,7 +14,7 @@ use crate::board_point::BoardRect;
 use crate::codec::DecodeError;
 use crate::codec::bits::{BitReader, unzigzag};
 use crate::ink::{EvenInk, InkStep, Widths, point_of, whole};
-use crate::stroke::InkHash;
+use crate::stroke::{Drawing, Ink, InkHash};
 
 /// A step as predictions are made of it.
 #[derive(Debug, Clone, Copy, Default)]
@@ -46,13 +46,6 @@ impl Step {
 
 /// Half a unit of a weighted sum, so that it is rounded and not cut.
 const HALF: i64 = 1 << (WEIGHT_BITS - 1);
-
-/// What is drawn.
-pub(super) struct Drawing {
-    pub(super) ink: EvenInk,
-    pub(super) bounds: BoardRect,
-    pub(super) hash: InkHash,
-}
 
 /// Draws the strokes of one chunk.
 pub(super) struct Hand<'a> {
@@ -98,6 +91,7 @@ impl<'a> Hand<'a> {
         first_step: Option<[i32; 3]>,
         shift: u32,
         count: usize,
+        is_finished: bool,
     ) -> Result<Drawing, DecodeError> {
         self.steps.resize(ORDER + count - 1, Step::default());
         let mut widths = Widths::default();
@@ -116,16 +110,23 @@ impl<'a> Hand<'a> {
         for step in steps {
             walk.go(step.parts());
         }
+        let bounds = walk.bounds()?;
+        let ink = EvenInk::new(
+            whole(start, shift),
+            shift,
+            widths,
+            steps.iter().map(|step| step.parts()),
+            &mut self.buffer,
+        );
         Ok(Drawing {
-            bounds: walk.bounds()?,
+            ink: if is_finished {
+                Ink::Even(ink)
+            } else {
+                Ink::Wet(ink.unpack())
+            },
+            point_count: count as u32,
+            bounds,
             hash: walk.hash,
-            ink: EvenInk::new(
-                whole(start, shift),
-                shift,
-                widths,
-                steps.iter().map(|step| step.parts()),
-                &mut self.buffer,
-            ),
         })
     }
 

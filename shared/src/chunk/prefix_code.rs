@@ -286,7 +286,29 @@ impl CodeReader {
         (4 | quarter) << extra | high << 32 | low
     }
 
+    /// As [`CodeReader::read`], at one look where it is not one of the largest.
+    #[cfg(not(target_arch = "wasm32"))]
+    #[inline]
+    pub(super) fn read_quickly(&self, bits: &mut BitReader<'_>) -> u64 {
+        let word = bits.peek();
+        let entry = self.entry(word);
+        let (symbol, length) = (u64::from(entry >> 4), u32::from(entry & 15));
+        if symbol < DIRECT {
+            bits.skip(length);
+            return symbol;
+        }
+        let (group, quarter) = ((symbol - DIRECT) >> 2, (symbol - DIRECT) & 3);
+        let extra = group as u32 + DIRECT_LOG2 - 2;
+        // A look shows 57 bits.
+        if length + extra > 57 {
+            return self.read(bits);
+        }
+        bits.skip(length + extra);
+        (4 | quarter) << extra | (word >> length) & ((1 << extra) - 1)
+    }
+
     /// The next number, where it has 32 bits.
+    #[cfg(not(target_arch = "wasm32"))]
     #[inline]
     pub(super) fn read_u32(&self, bits: &mut BitReader<'_>) -> Result<u32, DecodeError> {
         u32::try_from(self.read(bits)).map_err(|_| DecodeError::OutOfRange)
@@ -384,7 +406,13 @@ mod tests {
         let code = CodeReader::new(&mut r).expect("own form");
         let rest = r.rest();
         let mut bits = BitReader::new(&rest);
-        let back = values.iter().map(|_| code.read(&mut bits));
+        let back = values.iter().map(|_| {
+            let mut quick = bits;
+            let v = code.read(&mut bits);
+            assert_eq!(code.read_quickly(&mut quick), v);
+            assert_eq!(quick.bytes_taken(), bits.bytes_taken());
+            v
+        });
         let back = back.collect();
         bits.finish().expect("nothing left");
         (back, size)

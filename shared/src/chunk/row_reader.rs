@@ -12,7 +12,7 @@ use crate::id::{ActorId, OpId, Position, StrokeId};
 use crate::ink::{SHIFT_MAX, point_of};
 use crate::limits::POINTS_PER_STROKE_MAX;
 #[cfg(not(target_arch = "wasm32"))]
-use crate::stroke::Ink;
+use crate::stroke::Drawing;
 use crate::stroke::{Stroke, StrokeStyle, Written};
 
 /// Columns of a first step's parts.
@@ -40,12 +40,17 @@ pub(super) struct RowReader<'a, const IS_SMALL: bool> {
 impl<const IS_SMALL: bool> RowReader<'_, IS_SMALL> {
     /// A number, any after the end of the bits: [`RowReader::stroke`] asks whether all were there.
     fn number(&mut self, column: Column) -> u64 {
-        self.codes[column as usize].read(&mut self.bits)
+        let code = &self.codes[column as usize];
+        #[cfg(not(target_arch = "wasm32"))]
+        if !IS_SMALL {
+            return code.read_quickly(&mut self.bits);
+        }
+        code.read(&mut self.bits)
     }
 
     /// A number of 32 bits.
     fn word(&mut self, column: Column) -> Result<u32, DecodeError> {
-        self.codes[column as usize].read_u32(&mut self.bits)
+        u32::try_from(self.number(column)).map_err(|_| DecodeError::OutOfRange)
     }
 
     /// A place in the table of actors.
@@ -67,8 +72,8 @@ impl<const IS_SMALL: bool> RowReader<'_, IS_SMALL> {
         Ok(OpId { actor, counter })
     }
 
-    /// The next one.
-    pub(super) fn stroke(&mut self) -> Result<Stroke, DecodeError> {
+    /// Adds the next one.
+    pub(super) fn stroke(&mut self, strokes: &mut Vec<Stroke>) -> Result<(), DecodeError> {
         let (place, actor) = self.actor(Column::Actor)?;
         let z = self.order.z.wrapping_add(self.number(Column::Z));
         let difference = unzigzag(self.word(Column::Counter)?);
@@ -89,28 +94,36 @@ impl<const IS_SMALL: bool> RowReader<'_, IS_SMALL> {
         }
         self.points_left -= count;
         let is_finished = flags & FINISHED != 0;
-        let mut stroke = Stroke::new(StrokeId(id), Position(z), style);
-        stroke.style.by = style_by;
-        stroke.erased = Written {
+        let (id, z) = (StrokeId(id), Position(z));
+        let erased = Written {
             value: flags & ERASED != 0,
             by: erased_by,
         };
+        #[cfg(not(target_arch = "wasm32"))]
+        if !IS_SMALL && count > 0 {
+            let drawing = self.draw_quickly(count, is_finished)?;
+            self.bits.check()?;
+            let (value, by) = (style, style_by);
+            let style = Written { value, by };
+            strokes.push(Stroke::drawn(id, z, style, erased, drawing));
+            return Ok(());
+        }
+        let mut stroke = Stroke::new(id, z, style);
+        stroke.style.by = style_by;
+        stroke.erased = erased;
         if count > 0 {
             self.ink(&mut stroke, count, is_finished)?;
         } else if is_finished {
             return Err(DecodeError::Malformed);
         }
         self.bits.check()?;
-        Ok(stroke)
+        strokes.push(stroke);
+        Ok(())
     }
 
-    /// So many points of a stroke, at least one.
-    fn ink(
-        &mut self,
-        stroke: &mut Stroke,
-        count: usize,
-        is_finished: bool,
-    ) -> Result<(), DecodeError> {
+    /// By how many bits coordinates are shifted, and where a stroke begins.
+    #[inline]
+    fn start(&mut self) -> Result<(u32, [i32; 3]), DecodeError> {
         let shift = self.word(Column::Shift)?;
         if shift > SHIFT_MAX {
             return Err(DecodeError::OutOfRange);
@@ -121,10 +134,17 @@ impl<const IS_SMALL: bool> RowReader<'_, IS_SMALL> {
             y.wrapping_add(self.word(Column::Start)? as i32),
             self.word(Column::StartPressure)? as i32,
         ];
-        #[cfg(not(target_arch = "wasm32"))]
-        if !IS_SMALL {
-            return self.draw_quickly(stroke, start, shift, count, is_finished);
-        }
+        Ok((shift, start))
+    }
+
+    /// So many points of a stroke, at least one.
+    fn ink(
+        &mut self,
+        stroke: &mut Stroke,
+        count: usize,
+        is_finished: bool,
+    ) -> Result<(), DecodeError> {
+        let (shift, start) = self.start()?;
         let mut at = start;
         let mut points = vec![point_of(at, shift)?];
         let mut pasts = [const { Past::new() }; 3];
@@ -149,16 +169,11 @@ impl<const IS_SMALL: bool> RowReader<'_, IS_SMALL> {
         Ok(())
     }
 
-    /// The points behind the start, by a hand that is quick.
+    /// The same, by a hand that is quick.
     #[cfg(not(target_arch = "wasm32"))]
-    fn draw_quickly(
-        &mut self,
-        stroke: &mut Stroke,
-        start: [i32; 3],
-        shift: u32,
-        count: usize,
-        is_finished: bool,
-    ) -> Result<(), DecodeError> {
+    #[inline]
+    fn draw_quickly(&mut self, count: usize, is_finished: bool) -> Result<Drawing, DecodeError> {
+        let (shift, start) = self.start()?;
         let mut first_step = None;
         if count > 1 {
             let mut step = [0; 3];
@@ -168,13 +183,7 @@ impl<const IS_SMALL: bool> RowReader<'_, IS_SMALL> {
             first_step = Some(step);
         }
         let bits = &mut self.bits;
-        let drawing = self.hand.draw(bits, start, first_step, shift, count)?;
-        let ink = if is_finished {
-            Ink::Even(drawing.ink)
-        } else {
-            Ink::Wet(drawing.ink.unpack())
-        };
-        stroke.draw(ink, count as u32, drawing.bounds, drawing.hash);
-        Ok(())
+        self.hand
+            .draw(bits, start, first_step, shift, count, is_finished)
     }
 }

@@ -61,12 +61,12 @@ impl EvenInk {
         buffer: &mut Vec<u8>,
     ) -> Self {
         let [x, y, pressure] = widths.bits();
-        buffer.clear();
-        buffer.extend_from_slice(&(steps.len() as u16).to_le_bytes());
-        buffer.extend([shift, x, y, pressure].map(|v| v as u8));
-        buffer.extend_from_slice(&first.at.x.to_le_bytes());
-        buffer.extend_from_slice(&first.at.y.to_le_bytes());
-        buffer.push(first.pressure);
+        let mut head = [0; HEAD_BYTES];
+        head[..2].copy_from_slice(&(steps.len() as u16).to_le_bytes());
+        head[2..6].copy_from_slice(&[shift, x, y, pressure].map(|v| v as u8));
+        head[6..10].copy_from_slice(&first.at.x.to_le_bytes());
+        head[10..14].copy_from_slice(&first.at.y.to_le_bytes());
+        head[14] = first.pressure;
         let masks = [x, y, pressure].map(|width| u64::from(u32::MAX >> (32 - width)));
         let parts = |step: InkStep| {
             let mut parts = [0; 3];
@@ -76,10 +76,13 @@ impl EvenInk {
             parts
         };
         let width = x + y + pressure;
-        if width <= 32 {
+        let size = if width <= 32 {
             let size = HEAD_BYTES + (steps.len() * width as usize).div_ceil(8);
-            // Whole words are written, the last one across the end.
-            buffer.resize(size + 3, 0);
+            // Whole words are written, the last one across the end. What a former stroke has left there is written over.
+            if buffer.len() < size + 3 {
+                buffer.resize(size + 3, 0);
+            }
+            buffer[..HEAD_BYTES].copy_from_slice(&head);
             let mut rest = &mut buffer[HEAD_BYTES..];
             let (mut pending, mut count) = (0, 0);
             for step in steps {
@@ -103,8 +106,10 @@ impl EvenInk {
             {
                 *place = (pending as u32).to_le_bytes();
             }
-            buffer.truncate(size);
+            size
         } else {
+            buffer.clear();
+            buffer.extend_from_slice(&head);
             let mut bits = BitWriter::new(buffer);
             for step in steps {
                 for (part, width) in parts(step).into_iter().zip([x, y, pressure]) {
@@ -112,9 +117,10 @@ impl EvenInk {
                 }
             }
             bits.finish();
-        }
+            buffer.len()
+        };
         Self {
-            bytes: Arc::from(&buffer[..]),
+            bytes: Arc::from(&buffer[..size]),
         }
     }
 
