@@ -328,12 +328,49 @@ impl Board {
             self.settle(id, old);
             return Ok(());
         }
-        // The way of all the strokes of a join: nothing is looked up twice.
+        // Nothing is looked up twice.
         let new = Look::of(Some(&stroke));
         match self.mirror.put(stroke)? {
             Put::Not => {}
             Put::New => self.settle_as(id, Look::of(None), new),
             Put::InPlaceOf(old) => self.settle_as(id, Look::of(Some(&old)), new),
+        }
+        Ok(())
+    }
+
+    /// Takes the strokes of a chunk: those that touch `area`, and those that are held already. Others lie beside it, and
+    /// nobody would tell what becomes of them.
+    ///
+    /// # Errors
+    /// More strokes than a board can hold.
+    #[cfg_attr(
+        target_arch = "wasm32",
+        expect(unused_mut, reason = "taken one by one")
+    )]
+    pub(crate) fn put_chunk(
+        &mut self,
+        mut strokes: Vec<Stroke>,
+        area: BoardRect,
+    ) -> Result<(), DecodeError> {
+        // The way of all the strokes of a join. In the page only size counts.
+        #[cfg(not(target_arch = "wasm32"))]
+        {
+            let layers = &self.layers;
+            let before = self.mirror.put_new(&mut strokes, |stroke| {
+                stroke.extent().intersects(area) && !layers.contains_key(&stroke.id)
+            });
+            let new = self.mirror.behind(before);
+            self.changes.reserve(new.len());
+            for stroke in new.iter().filter(|stroke| !stroke.erased.value) {
+                let (id, extent) = (stroke.id, stroke.extent());
+                self.grid.place(id, BoardRect::EMPTY, extent);
+                self.changes.entry(id).or_insert((BoardRect::EMPTY, true)).1 = false;
+            }
+        }
+        for stroke in strokes {
+            if stroke.extent().intersects(area) || self.is_confirmed(stroke.id) {
+                self.put(stroke)?;
+            }
         }
         Ok(())
     }
