@@ -104,10 +104,12 @@ fn decode_by<const IS_SMALL: bool>(r: &mut Reader) -> Result<Vec<Stroke>, Decode
     let codes = (0..COLUMNS)
         .map(|_| CodeReader::new(r))
         .collect::<Result<Vec<_>, _>>()?;
+    // As many as there are columns, so that none is looked for in vain.
+    let codes: &[CodeReader; COLUMNS] = codes.as_array().ok_or(DecodeError::Malformed)?;
     let rest = r.rest();
     let mut rows = RowReader::<IS_SMALL> {
         bits: BitReader::new(&rest),
-        codes: &codes,
+        codes,
         order: Order::new(z, ratio, actors.iter().map(|(_, first)| *first)),
         actors: &actors,
         styles: &styles,

@@ -8,8 +8,8 @@
 
 use core::cell::Cell;
 
-use super::predictor::{ORDER, Predictor, WEIGHT_BITS};
-use super::prefix_code::{CodeReader, StepCode};
+use super::predictor::{ORDER, Predictor, Row, WEIGHT_BITS};
+use super::prefix_code::{CodeReader, StepCodes};
 use crate::board_point::BoardRect;
 use crate::codec::DecodeError;
 use crate::codec::bits::{BitReader, unzigzag};
@@ -52,8 +52,9 @@ pub(super) struct Hand<'a> {
     /// Those of both coordinates and of pressure.
     codes: [&'a CodeReader; 3],
     /// The same codes, for steps that are as small as most are.
-    step_code: StepCode,
-    pressure_code: StepCode,
+    step_codes: StepCodes,
+    /// Weights of coordinates and of pressure, by the number of steps before, from 1.
+    weights: [[Row; 2]; ORDER],
     predictors: &'a [Predictor; 2],
     /// Steps of fewer bits than this, without their signs, keep all sums within 32 bits.
     bits_max: u32,
@@ -72,8 +73,12 @@ impl<'a> Hand<'a> {
     ) -> Self {
         Self {
             codes: [coordinates, coordinates, pressures],
-            step_code: StepCode::new(coordinates),
-            pressure_code: StepCode::new(pressures),
+            step_codes: StepCodes::new([coordinates, pressures]),
+            weights: core::array::from_fn(|before| {
+                predictors
+                    .each_ref()
+                    .map(|predictor| predictor.rows()[before])
+            }),
             predictors,
             bits_max: bits_max(&predictors[0]),
             steps: Vec::new(),
@@ -137,37 +142,22 @@ impl<'a> Hand<'a> {
         bits: &mut BitReader<'_>,
         mut widths: Widths,
     ) -> Result<Widths, DecodeError> {
-        let [along, pressing] = self.predictors;
-        let codes = self.codes;
-        // In a variable of its own, because it changes all the time.
-        let mut bits_left = *bits;
-        let steps = Cell::from_mut(&mut self.steps[1..]).as_slice_of_cells();
-        for (before, window) in steps.windows(ORDER + 1).enumerate() {
-            let quick = [&self.step_code, &self.step_code, &self.pressure_code];
-            let [x, y, pressure] = match StepCode::read_three(quick, &mut bits_left) {
-                Some(errors) => errors,
-                None => large_errors(codes, &mut bits_left)?,
-            };
-            let (along, pressing) = (along.row(before), pressing.row(before));
-            let mut sum = Step {
-                along: (HALF << 32) + HALF,
-                pressing: HALF,
-            };
-            for n in 0..ORDER {
-                let step = window[n].get();
-                sum.along = sum.along.wrapping_add(along[n].wrapping_mul(step.along));
-                sum.pressing += pressing[n] * step.pressing;
+        let [first @ .., last] = &self.weights;
+        for (before, weights) in first.iter().enumerate() {
+            if let Some(steps) = self.steps.get_mut(1 + before..2 + ORDER + before) {
+                run(
+                    &self.step_codes,
+                    self.codes,
+                    weights,
+                    steps,
+                    bits,
+                    &mut widths,
+                )?;
             }
-            let [along_x, along_y] = Step::halves(sum.along);
-            let step = [
-                x.wrapping_add(along_x >> WEIGHT_BITS),
-                y.wrapping_add(along_y >> WEIGHT_BITS),
-                pressure.wrapping_add((sum.pressing >> WEIGHT_BITS) as i32),
-            ];
-            widths.hold(step);
-            window[ORDER].set(Step::new(step));
         }
-        *bits = bits_left;
+        if let Some(steps) = self.steps.get_mut(ORDER..) {
+            run(&self.step_codes, self.codes, last, steps, bits, &mut widths)?;
+        }
         Ok(widths)
     }
 
@@ -199,6 +189,52 @@ impl<'a> Hand<'a> {
     }
 }
 
+/// Draws all but the first [`ORDER`] of these steps, by the same weights.
+fn run(
+    step_codes: &StepCodes,
+    codes: [&CodeReader; 3],
+    [along, pressing]: &[Row; 2],
+    steps: &mut [Step],
+    bits: &mut BitReader<'_>,
+    all_widths: &mut Widths,
+) -> Result<(), DecodeError> {
+    // In variables of their own, because they change all the time.
+    let (mut bits_left, mut widths) = (*bits, *all_widths);
+    let mut ahead = bits.peek();
+    for past in Cell::from_mut(steps).as_slice_of_cells().windows(ORDER + 1) {
+        let [x, y, pressure] = match step_codes.read(&mut bits_left, &mut ahead) {
+            Some(errors) => errors,
+            None => {
+                *bits = bits_left;
+                let errors = large_errors(codes, bits)?;
+                bits_left = *bits;
+                ahead = bits.peek();
+                errors
+            }
+        };
+        let mut sum = Step {
+            along: (HALF << 32) + HALF,
+            pressing: HALF,
+        };
+        for n in 0..ORDER {
+            let step = past[n].get();
+            sum.along = sum.along.wrapping_add(along[n].wrapping_mul(step.along));
+            sum.pressing += pressing[n] * step.pressing;
+        }
+        let along_y = sum.along as i32;
+        let along_x = sum.along.wrapping_sub(along_y.into()) >> (32 + WEIGHT_BITS);
+        let step = [
+            x.wrapping_add(along_x as i32),
+            y.wrapping_add(along_y >> WEIGHT_BITS),
+            pressure.wrapping_add((sum.pressing >> WEIGHT_BITS) as i32),
+        ];
+        widths.hold(step);
+        past[ORDER].set(Step::new(step));
+    }
+    (*bits, *all_widths) = (bits_left, widths);
+    Ok(())
+}
+
 /// What predictors got wrong of one step, in numbers of any size.
 #[cold]
 #[inline(never)]
@@ -215,11 +251,11 @@ fn large_errors(
 
 /// Bits that steps may have, without their signs, so that no weighted sum of them passes 31 bits and its sign.
 fn bits_max(predictor: &Predictor) -> u32 {
-    let reach = |before| {
-        let row = predictor.row(before).iter();
-        row.map(|weight| weight.unsigned_abs()).sum::<u64>()
+    let reach = |row: &Row| {
+        let weights = row.iter().map(|weight| weight.unsigned_abs());
+        weights.sum::<u64>()
     };
-    let reach = (0..ORDER).map(reach).max().unwrap_or_default();
+    let reach = predictor.rows().iter().map(reach).max().unwrap_or_default();
     // Sums stay below `2^30 + 2^11`. No weight is above 2^18, so there are some bits in any case.
     30 - (u64::BITS - reach.leading_zeros()).min(30)
 }

@@ -20,7 +20,7 @@ const WEIGHT_MAX: i64 = 1 << 18;
 const STEP_MAX: i32 = 1 << 16;
 
 /// Weights, those of the oldest step first; what lies before a stroke's first step counts as zero.
-type Row = [i64; ORDER];
+pub(super) type Row = [i64; ORDER];
 
 /// Predicts the steps of one channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,11 +54,10 @@ impl Predictor {
         (sum >> WEIGHT_BITS) as i32
     }
 
-    /// The weights of a step with `before` + 1 of its stroke before it.
+    /// The weights by the number of steps before, from 1.
     #[cfg(not(target_arch = "wasm32"))]
-    #[inline]
-    pub(super) fn row(&self, before: usize) -> &[i64; ORDER] {
-        &self.rows[before.min(ORDER - 1)]
+    pub(super) const fn rows(&self) -> &[Row; ORDER] {
+        &self.rows
     }
 
     pub(super) fn encode(&self, w: &mut Writer) {

@@ -301,10 +301,18 @@ impl CodeReader {
         let extra = group as u32 + DIRECT_LOG2 - 2;
         // A look shows 57 bits.
         if length + extra > 57 {
-            return self.read(bits);
+            return self.read_largest(bits);
         }
         bits.skip(length + extra);
         (4 | quarter) << extra | (word >> length) & ((1 << extra) - 1)
+    }
+
+    /// A number of more bits than a look shows.
+    #[cfg(not(target_arch = "wasm32"))]
+    #[cold]
+    #[inline(never)]
+    fn read_largest(&self, bits: &mut BitReader<'_>) -> u64 {
+        self.read(bits)
     }
 
     /// The next number, where it has 32 bits.
@@ -315,69 +323,72 @@ impl CodeReader {
     }
 }
 
-/// Reads the small ones of signed numbers in a code, their signs in the lowest bit: as most steps of ink are.
+/// Reads steps of ink in their codes, where they are as small as most are: three numbers at one look, their signs in the
+/// lowest bits.
 #[cfg(not(target_arch = "wasm32"))]
 #[derive(Debug)]
-pub(super) struct StepCode {
-    /// By the next bits of the input: the number in the high byte, the length of its word in the low one. A fixed number
-    /// of them needs no check of its bounds.
-    entries: Box<[u16; 1 << LENGTH_MAX]>,
+pub(super) struct StepCodes {
+    /// By the next bits of the input: the number in the high byte, the length of its word in the low one. First those of
+    /// coordinates, then those of pressures. A fixed number of them needs no check of its bounds.
+    entries: Box<[u16; 2 * STEP_ENTRIES]>,
 }
 
+/// Entries of each code of steps.
 #[cfg(not(target_arch = "wasm32"))]
-impl StepCode {
-    /// Marks an entry of larger numbers in the byte of its length.
-    const LARGE: u16 = 0x80;
+const STEP_ENTRIES: usize = 1 << LENGTH_MAX;
 
-    /// That of a code.
-    pub(super) fn new(code: &CodeReader) -> Self {
+/// Marks an entry of larger numbers in the byte of its length.
+#[cfg(not(target_arch = "wasm32"))]
+const LARGE_STEP: u16 = 0x80;
+
+#[cfg(not(target_arch = "wasm32"))]
+impl StepCodes {
+    /// For those of coordinates and of pressures.
+    pub(super) fn new(codes: [&CodeReader; 2]) -> Self {
         let signed = |&entry: &u16| {
             let (symbol, length) = (entry >> 4, entry & 15);
             if u64::from(symbol) < DIRECT {
                 (unzigzag(symbol.into()) as u16) << 8 | length
             } else {
-                Self::LARGE
+                LARGE_STEP
             }
         };
-        let mut entries = Box::new([0; 1 << LENGTH_MAX]);
-        let mut filled = code.entries.len();
-        for (signed_entry, entry) in entries.iter_mut().zip(&code.entries) {
-            *signed_entry = signed(entry);
+        let mut entries = Vec::with_capacity(2 * STEP_ENTRIES);
+        for code in codes {
+            let start = entries.len();
+            entries.extend(code.entries.iter().map(signed));
+            // Further bits say nothing of a word.
+            while entries.len() < start + STEP_ENTRIES {
+                entries.extend_from_within(start..);
+            }
         }
-        while filled < entries.len() {
-            entries.copy_within(..filled, filled);
-            filled *= 2;
+        let entries = entries.into_boxed_slice().try_into();
+        Self {
+            entries: entries.expect("as many as powers of two add up to"),
         }
-        Self { entries }
     }
 
-    /// The entry of what the next bits begin with.
+    /// The numbers that come next, two coordinates and a pressure; takes nothing where one is larger. `ahead` are the first
+    /// of the bits, as [`BitReader::peek`] shows them; afterwards those that follow, as far as they were seen: so the first
+    /// look-up waits for no other look. Numbers after the end are any: whether all bits were there is asked later, by
+    /// [`BitReader::check`].
     #[inline]
-    fn entry(&self, word: u64) -> u16 {
-        self.entries[word as usize % (1 << LENGTH_MAX)]
-    }
-
-    /// Three numbers, one in each code, at one look, where they are as small as most are; otherwise takes nothing.
-    /// Numbers after the end are any: whether all bits were there is asked later, by [`BitReader::check`].
-    #[inline]
-    pub(super) fn read_three(
-        [first, second, third]: [&Self; 3],
-        bits: &mut BitReader<'_>,
-    ) -> Option<[i32; 3]> {
-        // Words are shorter than 64 bits, so that the mark in a length of more counts for nothing here.
-        let word = bits.peek();
-        let a = first.entry(word);
-        let word = word >> (a & 63);
-        let b = second.entry(word);
-        let word = word >> (b & 63);
-        let c = third.entry(word);
-        if (a | b | c) & Self::LARGE != 0 {
+    pub(super) fn read(&self, bits: &mut BitReader<'_>, ahead: &mut u64) -> Option<[i32; 3]> {
+        let place = |word: u64| word as usize % STEP_ENTRIES;
+        // Of a length with the mark only the lower bits are taken, and the numbers are not.
+        let x = self.entries[place(*ahead)];
+        let word = bits.peek() >> (x & 63);
+        let y = self.entries[place(word)];
+        let word = word >> (y & 63);
+        let pressure = self.entries[STEP_ENTRIES + place(word)];
+        if (x | y | pressure) & LARGE_STEP != 0 {
             return None;
         }
-        // None of the lengths carries into the numbers.
-        let length = a.wrapping_add(b).wrapping_add(c) & 0xff;
-        bits.skip(length.into());
-        Some([a, b, c].map(|entry| (entry as i16 >> 8).into()))
+        *ahead = word >> (pressure & 63);
+        // None of the lengths carries into the numbers. The last of them is waited for.
+        bits.skip((x.wrapping_add(y) & 0xff).into());
+        bits.skip((pressure & 0xff).into());
+        Some([x, y, pressure].map(|entry| (entry as i16 >> 8).into()))
     }
 }
 
@@ -429,11 +440,10 @@ mod tests {
             rows in proptest::collection::vec((0u64..40, 0u64..70, prop_oneof![0u64..9, any::<u64>()]), 1..200),
         ) {
             let rows: Vec<_> = rows.into_iter().map(|(a, b, c)| [a, b, c]).collect();
-            let censuses = [0, 1, 2].map(|c| {
-                let mut census = Census::new();
-                rows.iter().for_each(|row| census.count(row[c]));
-                census
-            });
+            let mut censuses = [const { Census::new() }; 2];
+            for row in &rows {
+                (0..3).for_each(|c| censuses[c / 2].count(row[c]));
+            }
             let mut w = Writer::new();
             let writers = censuses.each_ref().map(Census::code);
             for (writer, census) in writers.iter().zip(&censuses) {
@@ -441,21 +451,26 @@ mod tests {
             }
             let mut bits = BitWriter::new(w.as_mut_vec());
             for row in &rows {
-                writers.iter().zip(row).for_each(|(writer, v)| writer.write(*v, &mut bits));
+                (0..3).for_each(|c| writers[c / 2].write(row[c], &mut bits));
             }
             bits.finish();
             let mut r = Reader::new(w.into_bytes());
-            let codes = [(); 3].map(|()| CodeReader::new(&mut r).expect("own form"));
-            let step_codes = codes.each_ref().map(StepCode::new);
+            let codes = [(); 2].map(|()| CodeReader::new(&mut r).expect("own form"));
+            let step_codes = StepCodes::new(codes.each_ref());
             let rest = r.rest();
             let mut bits = BitReader::new(&rest);
+            let mut ahead = bits.peek();
             for row in rows {
-                let read = match StepCode::read_three(step_codes.each_ref(), &mut bits) {
+                let read = match step_codes.read(&mut bits, &mut ahead) {
                     Some(small) => {
                         prop_assert!(row.iter().all(|v| *v < DIRECT));
                         small.map(|step| u64::from(zigzag(step)))
                     }
-                    None => codes.each_ref().map(|code| code.read(&mut bits)),
+                    None => {
+                        let large = [0, 0, 1].map(|c: usize| codes[c].read(&mut bits));
+                        ahead = bits.peek();
+                        large
+                    }
                 };
                 prop_assert_eq!(read, row);
             }

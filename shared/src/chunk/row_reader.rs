@@ -5,7 +5,7 @@ use super::hand::Hand;
 use super::order::Order;
 use super::predictor::{Past, Predictor};
 use super::prefix_code::CodeReader;
-use super::{Column, ERASED, FINISHED, RESTYLED, TOUCHED};
+use super::{COLUMNS, Column, ERASED, FINISHED, RESTYLED, TOUCHED};
 use crate::codec::DecodeError;
 use crate::codec::bits::{BitReader, unzigzag};
 use crate::id::{ActorId, OpId, Position, StrokeId};
@@ -25,7 +25,7 @@ const FIRST_STEP: [Column; 3] = [
 /// Reads them.
 pub(super) struct RowReader<'a, const IS_SMALL: bool> {
     pub(super) bits: BitReader<'a>,
-    pub(super) codes: &'a [CodeReader],
+    pub(super) codes: &'a [CodeReader; COLUMNS],
     pub(super) order: Order,
     pub(super) actors: &'a [(ActorId, u32)],
     pub(super) styles: &'a [StrokeStyle],
