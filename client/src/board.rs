@@ -57,6 +57,10 @@ pub struct Board {
     grid: Grid,
     /// What was seen of changed strokes when changes were taken last, and whether they only grew since.
     changes: StrokeMap<(BoardRect, bool)>,
+    /// Changes of strokes that came in chunks and were not seen before, none of them twice or among the others: a join has
+    /// nothing else, and needs no table for it. They go there as soon as anything else changes.
+    #[cfg(not(target_arch = "wasm32"))]
+    appeared: Vec<StrokeId>,
 }
 
 impl Board {
@@ -70,6 +74,8 @@ impl Board {
             refreshed: HashSet::new(),
             grid: Grid::new(),
             changes: StrokeMap::default(),
+            #[cfg(not(target_arch = "wasm32"))]
+            appeared: Vec::new(),
         }
     }
 
@@ -105,7 +111,12 @@ impl Board {
     /// What changed since the last call, a stroke at most once, in no order. Holds no more than the strokes visible
     /// then and now, however long nobody asks.
     pub fn take_changes(&mut self) -> Vec<BoardChange> {
-        let changes = std::mem::take(&mut self.changes);
+        let changes = std::mem::take(&mut self.changes).into_iter();
+        #[cfg(not(target_arch = "wasm32"))]
+        let changes = {
+            let appeared = std::mem::take(&mut self.appeared).into_iter();
+            changes.chain(appeared.map(|id| (id, (BoardRect::EMPTY, false))))
+        };
         let change = |(id, (before, grown_only))| {
             let after = self.get(id).map_or(BoardRect::EMPTY, Stroke::extent);
             BoardChange {
@@ -115,7 +126,7 @@ impl Board {
                 grown_only,
             }
         };
-        changes.into_iter().map(change).collect()
+        changes.map(change).collect()
     }
 
     /// Digest of the confirmed strokes.
@@ -360,11 +371,13 @@ impl Board {
                 stroke.extent().intersects(area) && !layers.contains_key(&stroke.id)
             });
             let new = self.mirror.behind(before);
-            self.changes.reserve(new.len());
             for stroke in new.iter().filter(|stroke| !stroke.erased.value) {
                 let (id, extent) = (stroke.id, stroke.extent());
                 self.grid.place(id, BoardRect::EMPTY, extent);
-                self.changes.entry(id).or_insert((BoardRect::EMPTY, true)).1 = false;
+                match self.changes.get_mut(&id) {
+                    Some(change) => change.1 = false,
+                    None => self.appeared.push(id),
+                }
             }
         }
         for stroke in strokes {
@@ -516,6 +529,10 @@ impl Board {
     }
 
     fn note(&mut self, id: StrokeId, before: BoardRect, grown_only: bool) {
+        #[cfg(not(target_arch = "wasm32"))]
+        for id in self.appeared.drain(..) {
+            self.changes.insert(id, (BoardRect::EMPTY, false));
+        }
         let change = self.changes.entry(id).or_insert((before, true));
         change.1 &= grown_only;
     }
