@@ -57,6 +57,10 @@ pub struct Board {
     grid: Grid,
     /// What was seen of changed strokes when changes were taken last, and whether they only grew since.
     changes: StrokeMap<(BoardRect, bool)>,
+    /// Changes of strokes that came in chunks and were not seen before, none of them twice or among the others: a join has
+    /// nothing else, and needs no table for it. They go there as soon as anything else changes.
+    #[cfg(not(target_arch = "wasm32"))]
+    appeared: Vec<StrokeId>,
 }
 
 impl Board {
@@ -70,6 +74,8 @@ impl Board {
             refreshed: HashSet::new(),
             grid: Grid::new(),
             changes: StrokeMap::default(),
+            #[cfg(not(target_arch = "wasm32"))]
+            appeared: Vec::new(),
         }
     }
 
@@ -105,7 +111,12 @@ impl Board {
     /// What changed since the last call, a stroke at most once, in no order. Holds no more than the strokes visible
     /// then and now, however long nobody asks.
     pub fn take_changes(&mut self) -> Vec<BoardChange> {
-        let changes = std::mem::take(&mut self.changes);
+        let changes = std::mem::take(&mut self.changes).into_iter();
+        #[cfg(not(target_arch = "wasm32"))]
+        let changes = {
+            let appeared = std::mem::take(&mut self.appeared).into_iter();
+            changes.chain(appeared.map(|id| (id, (BoardRect::EMPTY, false))))
+        };
         let change = |(id, (before, grown_only))| {
             let after = self.get(id).map_or(BoardRect::EMPTY, Stroke::extent);
             BoardChange {
@@ -115,7 +126,7 @@ impl Board {
                 grown_only,
             }
         };
-        changes.into_iter().map(change).collect()
+        changes.map(change).collect()
     }
 
     /// Digest of the confirmed strokes.
@@ -328,12 +339,51 @@ impl Board {
             self.settle(id, old);
             return Ok(());
         }
-        // The way of all the strokes of a join: nothing is looked up twice.
+        // Nothing is looked up twice.
         let new = Look::of(Some(&stroke));
         match self.mirror.put(stroke)? {
             Put::Not => {}
             Put::New => self.settle_as(id, Look::of(None), new),
             Put::InPlaceOf(old) => self.settle_as(id, Look::of(Some(&old)), new),
+        }
+        Ok(())
+    }
+
+    /// Takes the strokes of a chunk: those that touch `area`, and those that are held already. Others lie beside it, and
+    /// nobody would tell what becomes of them.
+    ///
+    /// # Errors
+    /// More strokes than a board can hold.
+    #[cfg_attr(
+        target_arch = "wasm32",
+        expect(unused_mut, reason = "taken one by one")
+    )]
+    pub(crate) fn put_chunk(
+        &mut self,
+        mut strokes: Vec<Stroke>,
+        area: BoardRect,
+    ) -> Result<(), DecodeError> {
+        // The way of all the strokes of a join. In the page only size counts.
+        #[cfg(not(target_arch = "wasm32"))]
+        {
+            let layers = &self.layers;
+            let before = self.mirror.put_new(&mut strokes, |stroke| {
+                stroke.extent().intersects(area) && !layers.contains_key(&stroke.id)
+            });
+            let new = self.mirror.behind(before);
+            for stroke in new.iter().filter(|stroke| !stroke.erased.value) {
+                let (id, extent) = (stroke.id, stroke.extent());
+                self.grid.place(id, BoardRect::EMPTY, extent);
+                match self.changes.get_mut(&id) {
+                    Some(change) => change.1 = false,
+                    None => self.appeared.push(id),
+                }
+            }
+        }
+        for stroke in strokes {
+            if stroke.extent().intersects(area) || self.is_confirmed(stroke.id) {
+                self.put(stroke)?;
+            }
         }
         Ok(())
     }
@@ -479,6 +529,10 @@ impl Board {
     }
 
     fn note(&mut self, id: StrokeId, before: BoardRect, grown_only: bool) {
+        #[cfg(not(target_arch = "wasm32"))]
+        for id in self.appeared.drain(..) {
+            self.changes.insert(id, (BoardRect::EMPTY, false));
+        }
         let change = self.changes.entry(id).or_insert((before, true));
         change.1 &= grown_only;
     }

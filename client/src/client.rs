@@ -436,12 +436,7 @@ impl Client {
             }
             ServerMessage::Chunk(strokes) => {
                 let area = self.coverage.ok_or(DecodeError::Malformed)?.rect();
-                for stroke in strokes {
-                    // Some lie beside the area: nobody would tell what becomes of them.
-                    if stroke.extent().intersects(area) || self.board.is_confirmed(stroke.id) {
-                        self.board.put(stroke)?;
-                    }
-                }
+                self.board.put_chunk(strokes, area)?;
             }
             ServerMessage::Shown => self.is_shown = true,
             ServerMessage::Covered => self.covered()?,

@@ -4,23 +4,19 @@
 //! room's updates by the shared merge rules and keeps the digest up to date. It knows nothing of predictions, of the
 //! link or of drawing; the board lays the first over it.
 
+mod holdings;
+
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 
 use chalkboard_shared::digest::Digest;
 use chalkboard_shared::limits::STROKES_PER_BOARD_MAX;
 use chalkboard_shared::merge::{self, Strokes};
 use chalkboard_shared::{BoardRect, DecodeError, Op, OpEntry, Position, Stroke, StrokeId};
 
+use holdings::Holdings;
+
 /// By stroke. Hashed quickly, because a join puts tens of thousands of strokes into several of these.
 pub(crate) type StrokeMap<V> = HashMap<StrokeId, V, foldhash::fast::RandomState>;
-
-/// A stroke and the connection in which it was last known to be there.
-#[derive(Debug)]
-struct Held {
-    stroke: Stroke,
-    generation: u32,
-}
 
 /// What became of a whole stroke that came from the room.
 #[derive(Debug)]
@@ -36,7 +32,7 @@ pub(crate) enum Put {
 /// The confirmed strokes.
 #[derive(Debug, Default)]
 pub(crate) struct Mirror {
-    strokes: StrokeMap<Held>,
+    strokes: Holdings,
     /// Strokes that may still grow, by drawing order; each is held.
     wet: HashMap<Position, StrokeId>,
     digest: Digest,
@@ -53,7 +49,7 @@ impl Mirror {
     }
 
     pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = &Stroke> + Clone {
-        self.strokes.values().map(|held| &held.stroke)
+        self.strokes.iter()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -76,9 +72,9 @@ impl Mirror {
         }
         let touched = std::mem::take(&mut self.touched);
         for (id, before) in &touched {
-            let after = self.strokes.get(id).map_or(0, |held| held.stroke.digest());
-            if let Some(held) = self.strokes.get(id) {
-                let (z, is_finished) = (held.stroke.z, held.stroke.is_finished());
+            let after = self.strokes.get(*id).map_or(0, Stroke::digest);
+            if let Some(stroke) = self.strokes.get(*id) {
+                let (z, is_finished) = (stroke.z, stroke.is_finished());
                 self.note_wet(*id, z, is_finished);
             }
             self.digest.replace(*before, after);
@@ -89,21 +85,28 @@ impl Mirror {
     /// A stroke begins that is held from before the connection: the room had told of it, lost it in a crash before it was
     /// synced, and has it now from its author, who sent it again. What is held is of no account any more.
     fn drop_lost(&mut self, id: StrokeId) {
-        if let Entry::Occupied(entry) = self.strokes.entry(id)
-            && entry.get().generation != self.generation
+        if let Some(place) = self.strokes.place(id)
+            && self.strokes.generation(place) != self.generation
         {
-            let Held { stroke, .. } = entry.remove();
-            self.digest.replace(stroke.digest(), 0);
-            forget_wet(&mut self.wet, id, stroke.z);
+            self.take(place);
         }
+    }
+
+    /// Lets go of the stroke in a place; the last one is there then.
+    fn take(&mut self, place: usize) -> Stroke {
+        let stroke = self.strokes.take(place);
+        self.digest.replace(stroke.digest(), 0);
+        forget_wet(&mut self.wet, stroke.id, stroke.z);
+        stroke
     }
 
     /// A stroke that still grows, by its drawing order. None of before the connection: what it has gained meanwhile comes
     /// with it, and what it gains now does not fit what is held.
     pub(crate) fn wet(&self, begin: Position) -> Option<&Stroke> {
-        let held = self.strokes.get(self.wet.get(&begin)?)?;
-        let is_wet = held.stroke.z == begin && !held.stroke.is_finished();
-        (is_wet && held.generation == self.generation).then_some(&held.stroke)
+        let place = self.strokes.place(*self.wet.get(&begin)?)?;
+        let stroke = self.strokes.at(place);
+        let is_wet = stroke.z == begin && !stroke.is_finished();
+        (is_wet && self.strokes.generation(place) == self.generation).then_some(stroke)
     }
 
     fn note_wet(&mut self, id: StrokeId, z: Position, is_finished: bool) {
@@ -125,20 +128,21 @@ impl Mirror {
         let is_full = self.strokes.len() >= STROKES_PER_BOARD_MAX;
         let (id, z, is_finished) = (stroke.id, stroke.z, stroke.is_finished());
         let digest = stroke.digest();
-        let put = match self.strokes.entry(id) {
-            Entry::Occupied(mut entry) => {
-                let held = entry.get();
-                if held.generation == generation && held.stroke.point_count > stroke.point_count {
+        let put = match self.strokes.place(id) {
+            Some(place) => {
+                let held = self.strokes.at(place);
+                let is_current = self.strokes.generation(place) == generation;
+                if is_current && held.point_count > stroke.point_count {
                     return Ok(Put::Not);
                 }
-                let Held { stroke: old, .. } = entry.insert(Held { stroke, generation });
+                let old = self.strokes.exchange(place, stroke, generation);
                 self.digest.replace(old.digest(), digest);
                 Put::InPlaceOf(old)
             }
-            Entry::Vacant(_) if is_full => return Err(DecodeError::OutOfRange),
-            Entry::Vacant(entry) => {
+            None if is_full => return Err(DecodeError::OutOfRange),
+            None => {
                 self.digest.replace(0, digest);
-                entry.insert(Held { stroke, generation });
+                self.strokes.push(stroke, generation);
                 Put::New
             }
         };
@@ -147,25 +151,56 @@ impl Mirror {
         Ok(put)
     }
 
+    /// Takes those whole strokes of a chunk from the room that are new and `wanted`; the others it leaves. Answers how many
+    /// it held before: those behind them are new.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn put_new(
+        &mut self,
+        strokes: &mut Vec<Stroke>,
+        wanted: impl Fn(&Stroke) -> bool,
+    ) -> usize {
+        let before = self.strokes.len();
+        if before + strokes.len() > STROKES_PER_BOARD_MAX {
+            return before;
+        }
+        *strokes = self
+            .strokes
+            .append(std::mem::take(strokes), self.generation, wanted);
+        for stroke in self.strokes.behind(before) {
+            self.digest.replace(0, stroke.digest());
+            self.z_max = self.z_max.max(stroke.z);
+            if stroke.is_finished() {
+                forget_wet(&mut self.wet, stroke.id, stroke.z);
+            } else {
+                self.wet.insert(stroke.z, stroke.id);
+            }
+        }
+        before
+    }
+
+    /// The strokes that came behind the first `count`.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn behind(&self, count: usize) -> &[Stroke] {
+        self.strokes.behind(count)
+    }
+
     /// Puts a stroke in the place of whatever is held under its name; without one, that is forgotten.
     pub(crate) fn replace(&mut self, id: StrokeId, stroke: Option<Stroke>) {
-        if let Some(held) = self.strokes.remove(&id) {
-            self.digest.replace(held.stroke.digest(), 0);
-            forget_wet(&mut self.wet, id, held.stroke.z);
+        if let Some(place) = self.strokes.place(id) {
+            self.take(place);
         }
         if let Some(stroke) = stroke {
             self.digest.replace(0, stroke.digest());
             self.z_max = self.z_max.max(stroke.z);
             self.note_wet(id, stroke.z, stroke.is_finished());
-            let generation = self.generation;
-            self.strokes.insert(id, Held { stroke, generation });
+            self.strokes.push(stroke, self.generation);
         }
     }
 
     #[cfg(test)]
     /// The names of all strokes.
     pub(crate) fn ids(&self) -> impl Iterator<Item = StrokeId> {
-        self.strokes.keys().copied()
+        self.strokes.iter().map(|stroke| stroke.id)
     }
 
     /// A new connection begins: whatever is not sent again until [`Mirror::evict_stale`] is gone.
@@ -175,46 +210,43 @@ impl Mirror {
 
     /// Drops what was not sent since [`Mirror::begin_generation`]; answers what was dropped.
     pub(crate) fn evict_stale(&mut self) -> Vec<Stroke> {
-        let generation = self.generation;
-        self.evict(|held| held.generation != generation)
+        self.evict(|generation, now, _| generation != now)
     }
 
     /// Drops what does not touch `rect`; answers what was dropped.
     pub(crate) fn evict_outside(&mut self, rect: BoardRect) -> Vec<Stroke> {
-        self.evict(|held| !held.stroke.extent().intersects(rect))
+        self.evict(|_, _, stroke| !stroke.extent().intersects(rect))
     }
 
     /// Drops a stroke that does not touch `rect` any more.
     pub(crate) fn evict_left(&mut self, id: StrokeId, rect: BoardRect) -> Option<Stroke> {
-        let Entry::Occupied(entry) = self.strokes.entry(id) else {
-            return None;
-        };
-        if entry.get().stroke.extent().intersects(rect) {
-            return None;
-        }
-        let Held { stroke, .. } = entry.remove();
-        self.digest.replace(stroke.digest(), 0);
-        forget_wet(&mut self.wet, id, stroke.z);
-        Some(stroke)
+        let place = self.strokes.place(id)?;
+        let is_out = !self.strokes.at(place).extent().intersects(rect);
+        is_out.then(|| self.take(place))
     }
 
     /// The stroke is held as this connection knows it, and the room tells what is done to it while it covers `rect`.
     pub(crate) fn is_followed(&self, id: StrokeId, rect: BoardRect) -> bool {
-        let is_current = |held: &Held| held.generation == self.generation;
-        let held = self.strokes.get(&id).filter(|held| is_current(held));
-        held.is_some_and(|held| held.stroke.extent().intersects(rect))
+        let place = self.strokes.place(id);
+        place.is_some_and(|place| {
+            self.strokes.generation(place) == self.generation
+                && self.strokes.at(place).extent().intersects(rect)
+        })
     }
 
-    fn evict(&mut self, mut is_out: impl FnMut(&Held) -> bool) -> Vec<Stroke> {
-        let (digest, wet) = (&mut self.digest, &mut self.wet);
-        self.strokes
-            .extract_if(|_, held| is_out(held))
-            .map(|(_, held)| {
-                digest.replace(held.stroke.digest(), 0);
-                forget_wet(wet, held.stroke.id, held.stroke.z);
-                held.stroke
-            })
-            .collect()
+    /// Drops strokes by the connection in which they were last known to be there, the one that is now, and what they are.
+    fn evict(&mut self, is_out: impl Fn(u32, u32, &Stroke) -> bool) -> Vec<Stroke> {
+        let mut out = Vec::new();
+        let mut place = 0;
+        while place < self.strokes.len() {
+            let generation = self.strokes.generation(place);
+            if is_out(generation, self.generation, self.strokes.at(place)) {
+                out.push(self.take(place));
+            } else {
+                place += 1;
+            }
+        }
+        out
     }
 }
 
@@ -227,15 +259,16 @@ fn forget_wet(wet: &mut HashMap<Position, StrokeId>, id: StrokeId, z: Position) 
 
 impl Strokes for Mirror {
     fn holds(&self, id: StrokeId) -> bool {
-        self.strokes.contains_key(&id)
+        self.strokes.place(id).is_some()
     }
 
     fn get(&self, id: StrokeId) -> Option<&Stroke> {
-        self.strokes.get(&id).map(|held| &held.stroke)
+        self.strokes.get(id)
     }
 
     fn get_mut(&mut self, id: StrokeId) -> Option<&mut Stroke> {
-        let stroke = &mut self.strokes.get_mut(&id)?.stroke;
+        let place = self.strokes.place(id)?;
+        let stroke = self.strokes.at_mut(place);
         // An op may name a stroke twice; its share from before the op counts once.
         if self.touched.iter().all(|(other, _)| *other != id) {
             self.touched.push((id, stroke.digest()));
@@ -246,8 +279,7 @@ impl Strokes for Mirror {
     fn insert(&mut self, stroke: Stroke) {
         self.touched.push((stroke.id, 0));
         self.z_max = self.z_max.max(stroke.z);
-        let generation = self.generation;
-        self.strokes.insert(stroke.id, Held { stroke, generation });
+        self.strokes.push(stroke, self.generation);
     }
 
     fn count(&self) -> usize {
@@ -291,8 +323,8 @@ mod tests {
     /// The digest as the sum over all strokes, computed anew.
     fn summed(mirror: &Mirror) -> Digest {
         let mut digest = Digest::default();
-        for held in mirror.strokes.values() {
-            digest.replace(0, held.stroke.digest());
+        for stroke in mirror.iter() {
+            digest.replace(0, stroke.digest());
         }
         digest
     }

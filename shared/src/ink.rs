@@ -18,6 +18,8 @@ use crate::codec::bits::{Adaptive, BitReader, BitWriter, unzigzag, zigzag};
 use crate::codec::{DecodeError, Reader, Writer};
 #[cfg(not(target_arch = "wasm32"))]
 pub use even_ink::EvenInk;
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use even_ink::Widths;
 
 /// One sample of a pen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -38,10 +40,9 @@ impl InkPoint {
     }
 }
 
-/// Differences of x and y, divided, and of pressure from a point to the next. The fourth is always 0: the numbers of four
-/// are handled in one go.
+/// Differences of x and y, divided, and of pressure from a point to the next.
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) type InkStep = [i32; 4];
+pub(crate) type InkStep = [i32; 3];
 
 /// Shifts beyond this gain nothing: 2^7 units are 8 px.
 pub(crate) const SHIFT_MAX: u32 = 7;

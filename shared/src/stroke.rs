@@ -131,6 +131,16 @@ impl PartialEq for Ink {
 
 impl Eq for Ink {}
 
+/// Ink and what is known of all of its points.
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) struct Drawing {
+    pub(crate) ink: Ink,
+    pub(crate) point_count: u32,
+    /// The smallest rectangle around the points.
+    pub(crate) bounds: BoardRect,
+    pub(crate) hash: InkHash,
+}
+
 /// A stroke.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stroke {
@@ -194,13 +204,26 @@ impl Stroke {
         self.point_count = wet.len() as u32;
     }
 
-    /// The ink of a stroke that has none yet: so many points, the smallest rectangle around them, and their hash.
+    /// A stroke that was drawn already, put together in its place.
     #[cfg(not(target_arch = "wasm32"))]
-    pub(crate) fn draw(&mut self, ink: Ink, point_count: u32, bounds: BoardRect, hash: InkHash) {
-        self.ink = ink;
-        self.point_count = point_count;
-        self.bounds = bounds;
-        self.ink_hash = hash;
+    #[inline]
+    pub(crate) fn drawn(
+        id: StrokeId,
+        z: Position,
+        style: Written<StrokeStyle>,
+        erased: Written<bool>,
+        drawing: Drawing,
+    ) -> Self {
+        Self {
+            id,
+            z,
+            style,
+            erased,
+            ink: drawing.ink,
+            point_count: drawing.point_count,
+            bounds: drawing.bounds,
+            ink_hash: drawing.hash,
+        }
     }
 
     /// Packs the points; nothing for a stroke that is finished or has none.

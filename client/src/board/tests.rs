@@ -3,6 +3,7 @@
 use chalkboard_shared::op::InkRun;
 use chalkboard_shared::stroke::Nib;
 use chalkboard_shared::{BoardPoint, InkPoint, Position, StrokeStyle};
+use proptest::prelude::*;
 
 use super::*;
 
@@ -165,4 +166,97 @@ fn a_stroke_that_comes_again_moves_from_where_it_was_seen() {
         (board.len(), board.strokes_in(changes[0].after).len()),
         (1, 1)
     );
+}
+
+/// What can become of strokes that come in chunks.
+#[derive(Debug, Clone)]
+enum Step {
+    /// The numbers of strokes, where each lies, how many points it has, and whether it is erased.
+    Chunk(Vec<(u32, i32, usize, bool)>),
+    Predict(u32),
+    EvictLeftOf(i32),
+    NewConnection,
+    EvictStale,
+    Look,
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    let stroke = (0u32..9, 0i32..6, 0usize..4, proptest::bool::weighted(0.2));
+    prop_oneof![
+        4 => proptest::collection::vec(stroke, 0..9).prop_map(|mut strokes| {
+            // A room names each once.
+            strokes.sort_unstable();
+            strokes.dedup_by_key(|stroke| stroke.0);
+            Step::Chunk(strokes)
+        }),
+        1 => (0u32..9).prop_map(Step::Predict),
+        1 => (0i32..6).prop_map(Step::EvictLeftOf),
+        1 => Just(Step::NewConnection),
+        1 => Just(Step::EvictStale),
+        2 => Just(Step::Look),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn a_chunk_changes_what_its_strokes_change_one_by_one(
+        steps in proptest::collection::vec(any_step(), 1..20),
+    ) {
+        let (mut together, mut singly) = (Board::new(), Board::new());
+        let right_of = |x: i32| {
+            BoardRect::from_corners(BoardPoint::new(x * 160, -999), BoardPoint::new(9999, 999))
+        };
+        let name = |counter| StrokeId(OpId { actor: OTHER, counter });
+        for (counter, step) in (1..).zip(steps) {
+            match step {
+                Step::Chunk(strokes) => {
+                    let strokes: Vec<_> = strokes
+                        .into_iter()
+                        .map(|(n, x, points, is_erased)| {
+                            let Op::Begin { style, ink } = begin(x * 160) else {
+                                unreachable!("it begins a stroke")
+                            };
+                            let mut stroke = Stroke::new(name(n), Position(u64::from(n) + 1), style);
+                            stroke.push(&ink.points()[..points.min(2)]);
+                            if points > 2 {
+                                stroke.finish();
+                            }
+                            stroke.erased.value = is_erased;
+                            stroke
+                        })
+                        .collect();
+                    for stroke in strokes.clone() {
+                        if stroke.extent().intersects(right_of(1)) || singly.is_confirmed(stroke.id) {
+                            singly.put(stroke).expect("there is room");
+                        }
+                    }
+                    together.put_chunk(strokes, right_of(1)).expect("there is room");
+                }
+                Step::Predict(n) => {
+                    for board in [&mut together, &mut singly] {
+                        predict(board, counter, Op::Erase { strokes: vec![name(n)] }, 0);
+                    }
+                }
+                Step::EvictLeftOf(x) => {
+                    let mut evicted = [&mut together, &mut singly].map(|board| board.evict_outside(right_of(x)));
+                    evicted.iter_mut().for_each(|strokes| strokes.sort_by_key(|stroke| stroke.id));
+                    prop_assert_eq!(&evicted[0], &evicted[1]);
+                }
+                Step::NewConnection => [&mut together, &mut singly].map(Board::begin_generation).into_iter().collect(),
+                Step::EvictStale => {
+                    let counts = [&mut together, &mut singly].map(|board| board.evict_stale().len());
+                    prop_assert_eq!(counts[0], counts[1]);
+                }
+                Step::Look => {
+                    let mut changes = [&mut together, &mut singly].map(Board::take_changes);
+                    changes.iter_mut().for_each(|changes| changes.sort_by_key(|change| change.id));
+                    prop_assert_eq!(&changes[0], &changes[1]);
+                }
+            }
+            prop_assert_eq!(together.digest(), singly.digest());
+            prop_assert_eq!(together.confirmed_len(), singly.confirmed_len());
+            prop_assert_eq!(together.bounds(), singly.bounds());
+            prop_assert_eq!(together.strokes_in(right_of(0)), singly.strokes_in(right_of(0)));
+        }
+    }
 }

@@ -11,7 +11,7 @@ use crate::codec::{DecodeError, Reader, Writer};
 pub(super) const ORDER: usize = 6;
 
 /// Bits after the point of a weight.
-const WEIGHT_BITS: u32 = 12;
+pub(super) const WEIGHT_BITS: u32 = 12;
 
 /// Largest weight: far above what any motion needs, and no sum passes 64 bits.
 const WEIGHT_MAX: i64 = 1 << 18;
@@ -20,7 +20,7 @@ const WEIGHT_MAX: i64 = 1 << 18;
 const STEP_MAX: i32 = 1 << 16;
 
 /// Weights, those of the oldest step first; what lies before a stroke's first step counts as zero.
-type Row = [i64; ORDER];
+pub(super) type Row = [i64; ORDER];
 
 /// Predicts the steps of one channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +52,12 @@ impl Predictor {
             sum += weight * i64::from(steps(n));
         }
         (sum >> WEIGHT_BITS) as i32
+    }
+
+    /// The weights by the number of steps before, from 1.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) const fn rows(&self) -> &[Row; ORDER] {
+        &self.rows
     }
 
     pub(super) fn encode(&self, w: &mut Writer) {
@@ -86,6 +92,40 @@ impl Predictor {
             self.rows[n] = self.rows[self.order - 1];
         }
         self
+    }
+}
+
+/// The last steps of one channel.
+pub(super) struct Past {
+    steps: [i32; ORDER],
+    count: usize,
+}
+
+impl Past {
+    pub(super) const fn new() -> Self {
+        Self {
+            steps: [0; ORDER],
+            count: 0,
+        }
+    }
+
+    /// Nothing is expected of a first step but rest.
+    #[inline]
+    pub(super) fn expected(&self, predictor: &Predictor) -> i32 {
+        if self.count == 0 {
+            0
+        } else {
+            predictor.next(|n| self.steps[n], self.count)
+        }
+    }
+
+    #[inline]
+    pub(super) fn push(&mut self, step: i32) {
+        for n in 1..ORDER {
+            self.steps[n - 1] = self.steps[n];
+        }
+        self.steps[ORDER - 1] = step;
+        self.count += 1;
     }
 }
 

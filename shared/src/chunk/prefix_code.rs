@@ -4,6 +4,8 @@
 //! and the same two bits after the first, and carry the rest as plain bits. Decoding is a look-up a number. A code
 //! travels as the lengths of its words, so that both sides build the same one.
 
+#[cfg(not(target_arch = "wasm32"))]
+use crate::codec::bits::unzigzag;
 use crate::codec::bits::{BitReader, BitWriter};
 use crate::codec::{DecodeError, Reader, Writer};
 
@@ -284,31 +286,109 @@ impl CodeReader {
         (4 | quarter) << extra | high << 32 | low
     }
 
+    /// As [`CodeReader::read`], at one look where it is not one of the largest.
+    #[cfg(not(target_arch = "wasm32"))]
+    #[inline]
+    pub(super) fn read_quickly(&self, bits: &mut BitReader<'_>) -> u64 {
+        let word = bits.peek();
+        let entry = self.entry(word);
+        let (symbol, length) = (u64::from(entry >> 4), u32::from(entry & 15));
+        if symbol < DIRECT {
+            bits.skip(length);
+            return symbol;
+        }
+        let (group, quarter) = ((symbol - DIRECT) >> 2, (symbol - DIRECT) & 3);
+        let extra = group as u32 + DIRECT_LOG2 - 2;
+        // A look shows 57 bits.
+        if length + extra > 57 {
+            return self.read_largest(bits);
+        }
+        bits.skip(length + extra);
+        (4 | quarter) << extra | (word >> length) & ((1 << extra) - 1)
+    }
+
+    /// A number of more bits than a look shows.
+    #[cfg(not(target_arch = "wasm32"))]
+    #[cold]
+    #[inline(never)]
+    fn read_largest(&self, bits: &mut BitReader<'_>) -> u64 {
+        self.read(bits)
+    }
+
     /// The next number, where it has 32 bits.
+    #[cfg(not(target_arch = "wasm32"))]
     #[inline]
     pub(super) fn read_u32(&self, bits: &mut BitReader<'_>) -> Result<u32, DecodeError> {
         u32::try_from(self.read(bits)).map_err(|_| DecodeError::OutOfRange)
     }
+}
 
-    /// Three numbers, one in each code, at one look, where they are as small as most are; otherwise takes nothing.
-    #[cfg(not(target_arch = "wasm32"))]
+/// Reads steps of ink in their codes, where they are as small as most are: three numbers at one look, their signs in the
+/// lowest bits.
+#[cfg(not(target_arch = "wasm32"))]
+#[derive(Debug)]
+pub(super) struct StepCodes {
+    /// By the next bits of the input: the number in the high byte, the length of its word in the low one. First those of
+    /// coordinates, then those of pressures. A fixed number of them needs no check of its bounds.
+    entries: Box<[u16; 2 * STEP_ENTRIES]>,
+}
+
+/// Entries of each code of steps.
+#[cfg(not(target_arch = "wasm32"))]
+const STEP_ENTRIES: usize = 1 << LENGTH_MAX;
+
+/// Marks an entry of larger numbers in the byte of its length.
+#[cfg(not(target_arch = "wasm32"))]
+const LARGE_STEP: u16 = 0x80;
+
+#[cfg(not(target_arch = "wasm32"))]
+impl StepCodes {
+    /// For those of coordinates and of pressures.
+    pub(super) fn new(codes: [&CodeReader; 2]) -> Self {
+        let signed = |&entry: &u16| {
+            let (symbol, length) = (entry >> 4, entry & 15);
+            if u64::from(symbol) < DIRECT {
+                (unzigzag(symbol.into()) as u16) << 8 | length
+            } else {
+                LARGE_STEP
+            }
+        };
+        let mut entries = Vec::with_capacity(2 * STEP_ENTRIES);
+        for code in codes {
+            let start = entries.len();
+            entries.extend(code.entries.iter().map(signed));
+            // Further bits say nothing of a word.
+            while entries.len() < start + STEP_ENTRIES {
+                entries.extend_from_within(start..);
+            }
+        }
+        let entries = entries.into_boxed_slice().try_into();
+        Self {
+            entries: entries.expect("as many as powers of two add up to"),
+        }
+    }
+
+    /// The numbers that come next, two coordinates and a pressure; takes nothing where one is larger. `ahead` are the first
+    /// of the bits, as [`BitReader::peek`] shows them; afterwards those that follow, as far as they were seen: so the first
+    /// look-up waits for no other look. Numbers after the end are any: whether all bits were there is asked later, by
+    /// [`BitReader::check`].
     #[inline]
-    pub(super) fn read_three(
-        [first, second, third]: [&Self; 3],
-        bits: &mut BitReader<'_>,
-    ) -> Option<[u32; 3]> {
-        let word = bits.peek();
-        let a = first.entry(word);
-        let word = word >> (a & 15);
-        let b = second.entry(word);
-        let word = word >> (b & 15);
-        let c = third.entry(word);
-        // A power of two is above each of them where it is above all of their bits.
-        if u64::from((a | b | c) >> 4) >= DIRECT {
+    pub(super) fn read(&self, bits: &mut BitReader<'_>, ahead: &mut u64) -> Option<[i32; 3]> {
+        let place = |word: u64| word as usize % STEP_ENTRIES;
+        // Of a length with the mark only the lower bits are taken, and the numbers are not.
+        let x = self.entries[place(*ahead)];
+        let word = bits.peek() >> (x & 63);
+        let y = self.entries[place(word)];
+        let word = word >> (y & 63);
+        let pressure = self.entries[STEP_ENTRIES + place(word)];
+        if (x | y | pressure) & LARGE_STEP != 0 {
             return None;
         }
-        bits.skip(u32::from((a & 15) + (b & 15) + (c & 15)));
-        Some([a, b, c].map(|entry| u32::from(entry >> 4)))
+        *ahead = word >> (pressure & 63);
+        // None of the lengths carries into the numbers. The last of them is waited for.
+        bits.skip((x.wrapping_add(y) & 0xff).into());
+        bits.skip((pressure & 0xff).into());
+        Some([x, y, pressure].map(|entry| (entry as i16 >> 8).into()))
     }
 }
 
@@ -317,6 +397,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::codec::bits::zigzag;
 
     fn round_trip(values: &[u64]) -> (Vec<u64>, usize) {
         let mut census = Census::new();
@@ -336,7 +417,13 @@ mod tests {
         let code = CodeReader::new(&mut r).expect("own form");
         let rest = r.rest();
         let mut bits = BitReader::new(&rest);
-        let back = values.iter().map(|_| code.read(&mut bits));
+        let back = values.iter().map(|_| {
+            let mut quick = bits;
+            let v = code.read(&mut bits);
+            assert_eq!(code.read_quickly(&mut quick), v);
+            assert_eq!(quick.bytes_taken(), bits.bytes_taken());
+            v
+        });
         let back = back.collect();
         bits.finish().expect("nothing left");
         (back, size)
@@ -353,11 +440,10 @@ mod tests {
             rows in proptest::collection::vec((0u64..40, 0u64..70, prop_oneof![0u64..9, any::<u64>()]), 1..200),
         ) {
             let rows: Vec<_> = rows.into_iter().map(|(a, b, c)| [a, b, c]).collect();
-            let censuses = [0, 1, 2].map(|c| {
-                let mut census = Census::new();
-                rows.iter().for_each(|row| census.count(row[c]));
-                census
-            });
+            let mut censuses = [const { Census::new() }; 2];
+            for row in &rows {
+                (0..3).for_each(|c| censuses[c / 2].count(row[c]));
+            }
             let mut w = Writer::new();
             let writers = censuses.each_ref().map(Census::code);
             for (writer, census) in writers.iter().zip(&censuses) {
@@ -365,17 +451,26 @@ mod tests {
             }
             let mut bits = BitWriter::new(w.as_mut_vec());
             for row in &rows {
-                writers.iter().zip(row).for_each(|(writer, v)| writer.write(*v, &mut bits));
+                (0..3).for_each(|c| writers[c / 2].write(row[c], &mut bits));
             }
             bits.finish();
             let mut r = Reader::new(w.into_bytes());
-            let codes = [(); 3].map(|()| CodeReader::new(&mut r).expect("own form"));
+            let codes = [(); 2].map(|()| CodeReader::new(&mut r).expect("own form"));
+            let step_codes = StepCodes::new(codes.each_ref());
             let rest = r.rest();
             let mut bits = BitReader::new(&rest);
+            let mut ahead = bits.peek();
             for row in rows {
-                let read = match CodeReader::read_three(codes.each_ref(), &mut bits) {
-                    Some(small) => small.map(u64::from),
-                    None => codes.each_ref().map(|code| code.read(&mut bits)),
+                let read = match step_codes.read(&mut bits, &mut ahead) {
+                    Some(small) => {
+                        prop_assert!(row.iter().all(|v| *v < DIRECT));
+                        small.map(|step| u64::from(zigzag(step)))
+                    }
+                    None => {
+                        let large = [0, 0, 1].map(|c: usize| codes[c].read(&mut bits));
+                        ahead = bits.peek();
+                        large
+                    }
                 };
                 prop_assert_eq!(read, row);
             }

@@ -4,8 +4,10 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
-use crate::limits::{COORDINATE_MAX, WIDTH_MAX};
-use crate::stroke::Nib;
+use crate::id::{OpId, Position, StrokeId};
+use crate::ink::InkPoint;
+use crate::limits::{COORDINATE_MAX, POINTS_PER_STROKE_MAX, WIDTH_MAX};
+use crate::stroke::{Ink, Nib};
 
 fn any_op_id() -> impl Strategy<Value = OpId> {
     let actor = prop_oneof![0u64..4, any::<u64>()];

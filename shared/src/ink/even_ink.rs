@@ -20,50 +20,107 @@ pub struct EvenInk {
     bytes: Arc<[u8]>,
 }
 
+/// How many bits the parts of steps take.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Widths {
+    /// Bits that are used in any of them, of negative numbers those of their complements, which are as long.
+    used: InkStep,
+}
+
+impl Widths {
+    /// Makes place for a step.
+    #[inline]
+    pub(crate) fn hold(&mut self, step: InkStep) {
+        for (used, part) in self.used.iter_mut().zip(step) {
+            *used |= part ^ (part >> 31);
+        }
+    }
+
+    /// Bits of the longest of the first `parts` parts, without the sign.
+    pub(crate) fn longest(&self, parts: usize) -> u32 {
+        let used = self.used[..parts].iter().fold(0, |all, used| all | used);
+        32 - used.leading_zeros()
+    }
+
+    /// Bits of each part, with its sign.
+    fn bits(&self) -> [u32; 3] {
+        self.used.map(|used| 33 - used.leading_zeros())
+    }
+}
+
 impl EvenInk {
-    /// Ink that begins at `first` and goes on in steps, 65,535 at the most, whose coordinates are divided by `2^shift`, and
-    /// which lead to no point out of bounds. Goes by way of a buffer that is used again and again.
+    /// Ink that begins at `first` and goes on in steps, 65,535 at the most and none wider than `widths`, whose coordinates
+    /// are divided by `2^shift`, and which lead to no point out of bounds. Goes by way of a buffer that is used again and
+    /// again.
+    #[inline]
     pub(crate) fn new(
         first: InkPoint,
         shift: u32,
-        steps: &[InkStep],
+        widths: Widths,
+        steps: impl ExactSizeIterator<Item = InkStep>,
         buffer: &mut Vec<u8>,
     ) -> Self {
-        let mut used = [0; 4];
-        for step in steps {
-            for c in 0..4 {
-                // Negative numbers are as long as those that they are the complements of.
-                used[c] |= step[c] ^ (step[c] >> 31);
+        let [x, y, pressure] = widths.bits();
+        let mut head = [0; HEAD_BYTES];
+        head[..2].copy_from_slice(&(steps.len() as u16).to_le_bytes());
+        head[2..6].copy_from_slice(&[shift, x, y, pressure].map(|v| v as u8));
+        head[6..10].copy_from_slice(&first.at.x.to_le_bytes());
+        head[10..14].copy_from_slice(&first.at.y.to_le_bytes());
+        head[14] = first.pressure;
+        let masks = [x, y, pressure].map(|width| u64::from(u32::MAX >> (32 - width)));
+        let parts = |step: InkStep| {
+            let mut parts = [0; 3];
+            for c in 0..3 {
+                parts[c] = step[c] as u64 & masks[c];
             }
-        }
-        // One bit more is the sign.
-        let widths = used.map(|used| 33 - used.leading_zeros());
-        let masks = widths.map(|width| u32::MAX >> (32 - width));
-        let [x, y, pressure, _] = widths;
-        buffer.clear();
-        buffer.extend_from_slice(&(steps.len() as u16).to_le_bytes());
-        buffer.extend([shift, x, y, pressure].map(|v| v as u8));
-        buffer.extend_from_slice(&first.at.x.to_le_bytes());
-        buffer.extend_from_slice(&first.at.y.to_le_bytes());
-        buffer.push(first.pressure);
-        let mut bits = BitWriter::new(buffer);
-        for step in steps {
-            let mut parts = [0; 4];
-            for c in 0..4 {
-                parts[c] = step[c] as u32 & masks[c];
+            parts
+        };
+        let width = x + y + pressure;
+        let size = if width <= 32 {
+            let size = HEAD_BYTES + (steps.len() * width as usize).div_ceil(8);
+            // Whole words are written, the last one across the end. What a former stroke has left there is written over.
+            if buffer.len() < size + 3 {
+                buffer.resize(size + 3, 0);
             }
-            if x + y + pressure <= 32 {
-                let word = parts[0] | parts[1] << x | parts[2] << (x + y);
-                bits.bits(word, x + y + pressure);
-            } else {
-                bits.bits(parts[0], x);
-                bits.bits(parts[1], y);
-                bits.bits(parts[2], pressure);
+            buffer[..HEAD_BYTES].copy_from_slice(&head);
+            let mut rest = &mut buffer[HEAD_BYTES..];
+            let (mut pending, mut count) = (0, 0);
+            for step in steps {
+                let [along, across, pressing] = parts(step);
+                let word = along | across << x | pressing << (x + y);
+                pending |= word << count;
+                count += width;
+                if count >= 32 {
+                    let left = core::mem::take(&mut rest);
+                    let Some((place, behind)) = left.split_first_chunk_mut() else {
+                        break;
+                    };
+                    *place = (pending as u32).to_le_bytes();
+                    rest = behind;
+                    pending >>= 32;
+                    count -= 32;
+                }
             }
-        }
-        bits.finish();
+            if let Some(place) = rest.first_chunk_mut()
+                && count > 0
+            {
+                *place = (pending as u32).to_le_bytes();
+            }
+            size
+        } else {
+            buffer.clear();
+            buffer.extend_from_slice(&head);
+            let mut bits = BitWriter::new(buffer);
+            for step in steps {
+                for (part, width) in parts(step).into_iter().zip([x, y, pressure]) {
+                    bits.bits(part as u32, width);
+                }
+            }
+            bits.finish();
+            buffer.len()
+        };
         Self {
-            bytes: Arc::from(&buffer[..]),
+            bytes: Arc::from(&buffer[..size]),
         }
     }
 
@@ -132,9 +189,10 @@ mod tests {
             let steps: Vec<_> = divided
                 .windows(2)
                 .map(|pair| [0, 1, 2].map(|c| pair[1][c].wrapping_sub(pair[0][c])))
-                .map(|[x, y, pressure]| [x, y, pressure, 0])
                 .collect();
-            let ink = EvenInk::new(points[0], shift, &steps, &mut vec![7; 5]);
+            let mut widths = Widths::default();
+            steps.iter().for_each(|step| widths.hold(*step));
+            let ink = EvenInk::new(points[0], shift, widths, steps.into_iter(), &mut vec![7; 5]);
             prop_assert_eq!(ink.first_point(), points[0].at);
             let mut unpacked = vec![InkPoint::default()];
             ink.unpack_into(&mut unpacked);
