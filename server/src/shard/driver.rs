@@ -36,6 +36,10 @@ const ACK_BYTES_MAX: usize = 37;
 /// a part. Each look at one brings much into the cache.
 const ACKS_MAX: usize = 4;
 const ACKS_WAIT: Duration = Duration::from_millis(120);
+/// A packet with more room than that left holds all that there was to say. Only what must have a packet of its own would come
+/// after it, which is asked for each time out of so many: QUIC tries larger packets like that.
+const FULL_PACKET_BYTES_MIN: usize = 1000;
+const ASKED_EACH: u8 = 16;
 /// Calls in which a connection sends in one pass; then it is others' turn.
 const SENDS_PER_PASS: usize = 8;
 /// How soon a connection that its room had no place for tries again: a tick of a fast room.
@@ -59,6 +63,8 @@ struct Slot {
     is_pressing: bool,
     /// Nobody waits for anything, and everything gets there.
     is_at_ease: bool,
+    /// Counts the packets after which nothing was asked for.
+    unasked: u8,
     /// What has come and is likely to be no more than acknowledgements.
     acks: Vec<ConnectionEvent>,
     /// What its room has for it in this pass.
@@ -73,6 +79,12 @@ impl Slot {
     /// Who is there is still about the handshake.
     fn is_new(&self) -> bool {
         self.stage == Some(Stage::Handshake)
+    }
+
+    /// What QUIC has just given is taken for all that it has to say.
+    fn says_all(&mut self) -> bool {
+        self.unasked = (self.unasked + 1) % ASKED_EACH;
+        self.unasked != 0
     }
 }
 
@@ -693,6 +705,10 @@ impl Driver {
             packets += transmit.size.div_ceil(segment);
             if !self.socket.send(&transmit, &self.buffer) {
                 self.is_send_blocked = true;
+                break;
+            }
+            if place.is_at_ease && transmit.size < FULL_PACKET_BYTES_MIN && place.says_all() {
+                is_cut_short = false;
                 break;
             }
         }
