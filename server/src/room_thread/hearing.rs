@@ -134,10 +134,7 @@ mod tests {
         let due = after(&mut hearing, Instant::now(), &[90, 10, 90, 10, 90, 10]);
         let due = after(&mut hearing, due, &[100, 100, 100, 100]);
         let gone = due + WAIT_MAX;
-        assert_eq!(
-            hearing.judge(due, due, TICK, true, 0),
-            Verdict::AwaitPeople
-        );
+        assert_eq!(hearing.judge(due, due, TICK, true, 0), Verdict::AwaitPeople);
         let verdict = hearing.judge(gone, gone, TICK, true, 0);
         assert_eq!(verdict, Verdict::Begin { due });
         let due = after(&mut hearing, due + TICK, &[0, 0, 0, 7, 7, 7, 7, 7, 0]);
