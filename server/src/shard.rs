@@ -15,6 +15,7 @@ mod losses;
 mod mailbox;
 mod newcomers;
 mod outgoing;
+mod put_off;
 mod quic;
 mod rhythm;
 mod socket;

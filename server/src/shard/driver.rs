@@ -18,6 +18,7 @@ use super::connection::{Bundle, Connection, Context, Letter, Stage};
 use super::deadlines::{Armed, Deadlines};
 use super::mailbox::{Addressees, ConnectionKey, Delivery, Mailbox};
 use super::newcomers::{Newcomers, Next};
+use super::put_off::PutOff;
 use super::rhythm::Rhythm;
 use super::socket::{Packet, Socket};
 
@@ -30,12 +31,6 @@ const DRIVEN_PER_RECEIVE: u32 = 256;
 const BATCHES_PER_PASS: usize = 16;
 /// Multiples of it, less their whole part, spread evenly from 0 to 1 however many there are.
 const GOLDEN_RATIO: f64 = 0.618_033_988_749_895;
-/// A packet so short hardly says more than what has arrived: a head, an acknowledgement, a seal.
-const ACK_BYTES_MAX: usize = 37;
-/// How many of those wait for another reason to look at a connection, and for how long at the most: a tick of a large room and
-/// a part. Each look at one brings much into the cache.
-const ACKS_MAX: usize = 4;
-const ACKS_WAIT: Duration = Duration::from_millis(120);
 /// A packet with more room than that left holds all that there was to say. Only what must have a packet of its own would come
 /// after it, which is asked for each time out of so many: QUIC tries larger packets like that.
 const FULL_PACKET_BYTES_MIN: usize = 1000;
@@ -65,8 +60,8 @@ struct Slot {
     is_at_ease: bool,
     /// Counts the packets after which nothing was asked for.
     unasked: u8,
-    /// What has come and is likely to be no more than acknowledgements.
-    acks: Vec<ConnectionEvent>,
+    /// What has come for it and is not worth a look.
+    put_off: PutOff<ConnectionEvent>,
     /// What its room has for it in this pass.
     letters: Vec<Letter>,
     armed: Armed,
@@ -385,15 +380,13 @@ impl Driver {
             ecn,
             bytes,
         } = packet;
-        let is_short = bytes.len() <= ACK_BYTES_MAX;
+        let length = bytes.len();
         let event = self
             .endpoint
             .handle(now, from, to, ecn, bytes, &mut self.buffer);
         match event {
             Some(DatagramEvent::ConnectionEvent(handle, event)) => {
-                if let Some(event) = self.put_off(handle.0 as u32, event, is_short, now) {
-                    self.hand_over(handle, event, now);
-                }
+                self.take_event(handle.0 as u32, event, length, now);
             }
             Some(DatagramEvent::NewConnection(incoming)) => self.meet(incoming, now),
             Some(DatagramEvent::Response(transmit)) => {
@@ -403,35 +396,34 @@ impl Driver {
         }
     }
 
-    /// Keeps what has come for a connection until there is more reason to look at it, or gives it back.
-    fn put_off(
-        &mut self,
-        slot: u32,
-        event: ConnectionEvent,
-        is_short: bool,
-        now: Instant,
-    ) -> Option<ConnectionEvent> {
+    /// A packet of this length has come for a connection.
+    fn take_event(&mut self, slot: u32, event: ConnectionEvent, length: usize, now: Instant) {
         let place = &mut self.slots[slot as usize];
-        if !is_short || !place.is_at_ease || place.acks.len() == ACKS_MAX {
-            return Some(event);
+        let is_first = place.put_off.is_empty();
+        let event = if place.is_at_ease {
+            place.put_off.offer(event, length)
+        } else {
+            Err(event)
+        };
+        match event {
+            Err(event) => self.hand_over(slot, event, now),
+            Ok(()) if is_first && !place.is_touched => {
+                // What would come up before that waits for such a packet.
+                let until = Some(now + PutOff::<ConnectionEvent>::WAIT);
+                self.deadlines.set(slot, &mut place.armed, until);
+            }
+            Ok(()) => {}
         }
-        if place.acks.is_empty() && !place.is_touched {
-            // What it waits for is likely to have come.
-            let until = Some(now + ACKS_WAIT);
-            self.deadlines.set(slot, &mut place.armed, until);
-        }
-        place.acks.push(event);
-        None
     }
 
-    fn hand_over(&mut self, handle: ConnectionHandle, event: ConnectionEvent, now: Instant) {
-        let slot = handle.0 as u32;
+    fn hand_over(&mut self, slot: u32, event: ConnectionEvent, now: Instant) {
         let is_listening = self.listening.pause(now).is_some();
-        if let Some(connection) = self.connections[handle.0].as_deref_mut() {
-            let begun = self.slots[handle.0].is_new().then(Instant::now);
+        let place = &mut self.slots[slot as usize];
+        if let Some(connection) = self.connections[slot as usize].as_deref_mut() {
+            let begun = place.is_new().then(Instant::now);
             let spoken = is_listening.then(|| connection.spoken());
-            for ack in self.slots[handle.0].acks.drain(..) {
-                connection.quic.handle_event(ack);
+            for earlier in place.put_off.take() {
+                connection.quic.handle_event(earlier);
             }
             connection.quic.handle_event(event);
             if let Some(begun) = begun {
@@ -656,8 +648,8 @@ impl Driver {
         };
         let handle = ConnectionHandle(slot as usize);
         let begun = place.is_new().then(Instant::now);
-        for ack in place.acks.drain(..) {
-            connection.quic.handle_event(ack);
+        for event in place.put_off.take() {
+            connection.quic.handle_event(event);
         }
         for letter in place.letters.drain(..) {
             connection.post(letter, &self.context, now);
