@@ -168,7 +168,8 @@ impl Beat {
         share: f64,
     ) -> Option<Heard> {
         let least = MARGIN + tick / MARGIN_PER_TICK;
-        let width = (WIDTH + tick / MARGIN_PER_TICK) * (1 << self.level);
+        // Ticks may have become shorter since.
+        let width = ((WIDTH + tick / MARGIN_PER_TICK) * (1 << self.level)).min(tick / 2);
         let connections = u32::try_from(connections).unwrap_or(u32::MAX);
         let spread = SPREAD_PER_CONNECTION
             .saturating_mul(connections)
@@ -374,6 +375,23 @@ mod tests {
         assert!(late <= 6, "{late}: {left:?}");
         let longest = left[60..].iter().filter(|left| **left <= 25.0);
         assert!(longest.fold(0.0f64, |a, b| a.max(*b)) < 22.0, "{left:?}");
+    }
+
+    #[test]
+    fn what_was_enough_in_a_slow_room_is_not_asked_of_a_fast_one() {
+        let mut beat = Beat {
+            is_told: true,
+            level: 3,
+            ..Beat::default()
+        };
+        let left = Left {
+            at_look: ms(19),
+            blur: Duration::ZERO,
+        };
+        assert_eq!(beat.hear(1, left, ms(100), 1, 0.0), Some(Heard::InTime));
+        assert_eq!(beat.hear(2, left, ms(25), 1, 0.0), Some(Heard::Missed));
+        let told = beat.hear(3, left, ms(25), 1, 0.0);
+        assert!(matches!(told, Some(Heard::Told(1..))), "later: {told:?}");
     }
 
     #[test]

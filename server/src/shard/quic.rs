@@ -44,8 +44,8 @@ const INITIAL_WINDOW_BYTES: u64 = 32 * 1452;
 
 /// Packets that a client takes before it must acknowledge them, where it can be asked.
 const ACK_THRESHOLD: u32 = 10;
-/// How long it may take for that: two ticks, so that the acknowledgement usually travels with something else. Gaps are
-/// reported at once.
+/// How long it may take for that, so that the acknowledgement travels with something else; the library asks for no more than a
+/// round trip, or 25 ms. Gaps are reported at once.
 const ACK_DELAY: Duration = Duration::from_millis(66);
 
 /// The configuration of a shard's endpoint.
