@@ -7,10 +7,12 @@
 
 mod admission;
 mod beats;
+mod bundle;
 mod congestion;
 mod connection;
 mod deadlines;
 mod driver;
+mod foresight;
 mod losses;
 mod mailbox;
 mod newcomers;

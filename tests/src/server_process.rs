@@ -364,24 +364,6 @@ impl ServerProcess {
         Some((kilobytes("VmRSS:")? * 1024, kilobytes("VmHWM:")? * 1024))
     }
 
-    /// Seconds of CPU time that its threads with names that begin like this have spent; 0 where the system does not tell.
-    pub fn thread_seconds(&self, name: &str) -> f64 {
-        let Some(process) = self.process() else {
-            return 0.0;
-        };
-        let Ok(threads) = std::fs::read_dir(format!("/proc/{process}/task")) else {
-            return 0.0;
-        };
-        let nanoseconds = |thread: std::path::PathBuf| -> Option<u64> {
-            let its_name = std::fs::read_to_string(thread.join("comm")).ok()?;
-            let spent = std::fs::read_to_string(thread.join("schedstat")).ok()?;
-            let spent = spent.split_whitespace().next()?.parse().ok()?;
-            its_name.starts_with(name).then_some(spent)
-        };
-        let spent = threads.filter_map(|thread| nanoseconds(thread.ok()?.path()));
-        spent.sum::<u64>() as f64 / 1e9
-    }
-
     /// Sends a request without a body.
     ///
     /// # Errors

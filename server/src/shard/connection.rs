@@ -8,18 +8,19 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use chalkboard_shared::limits::CLIENT_FRAME_BYTES_MAX;
 use chalkboard_shared::reason::DisconnectReason;
-use chalkboard_shared::wire::frame::{self, FrameDecoder};
+use chalkboard_shared::wire::frame::FrameDecoder;
 use chalkboard_simulation::Input;
 use quinn_proto::{Connection as Quic, Event, StreamEvent, StreamId};
 use web_transport_proto::ConnectRequest;
 use web_transport_proto::http::{StatusCode, header};
 
+use super::bundle::Bundle;
 use super::congestion::let_close_pass;
 use super::losses::Losses;
-use super::mailbox::{Answer, ConnectionKey, Parcel, ShardHandle};
+use super::mailbox::{Answer, ConnectionKey, ShardHandle};
 use super::outgoing::{Full, Outgoing, Stopped};
 use crate::outlet::Outlet;
 use crate::room_door::Refused;
@@ -86,36 +87,6 @@ pub(super) enum Letter {
     Bundle(Arc<Bundle>),
     /// The session ends.
     Close(DisconnectReason),
-}
-
-/// What several connections get, put together once.
-#[derive(Debug, Default)]
-pub(super) struct Bundle {
-    /// Frames that must arrive, each with its head.
-    pub(super) piece: Bytes,
-    /// Frames that may be lost.
-    pub(super) fragments: Vec<Bytes>,
-}
-
-impl Bundle {
-    /// Of a shard's parcels for the same connections.
-    pub(super) fn of<'a>(parcels: impl Iterator<Item = &'a Parcel>) -> Self {
-        let mut piece = BytesMut::new();
-        let mut fragments = Vec::new();
-        for parcel in parcels {
-            if parcel.reliable {
-                piece.reserve(frame::HEAD_BYTES + parcel.frame.len());
-                piece.put_slice(&frame::head(&parcel.frame));
-                piece.put_slice(&parcel.frame);
-            } else {
-                fragments.push(parcel.frame.clone());
-            }
-        }
-        Self {
-            piece: piece.freeze(),
-            fragments,
-        }
-    }
 }
 
 /// A connection.
@@ -254,10 +225,8 @@ impl Connection {
                 self.pushed(pushed, context, now);
             }
             Letter::Bundle(bundle) => {
-                for fragment in &bundle.fragments {
-                    self.outgoing
-                        .push_fragment(fragment, &mut self.quic, &self.web, counters);
-                }
+                self.outgoing
+                    .push_fragments(&bundle, &mut self.quic, &self.web, counters);
                 if !bundle.piece.is_empty() {
                     let pushed = self.outgoing.push_piece(bundle.piece.clone());
                     self.pushed(pushed, context, now);

@@ -3,21 +3,25 @@
 //! So acknowledgements, stream data and datagrams of a tick share a packet, and everything that one wake has brought is
 //! one pass over the connections that it concerns.
 
+mod entrance;
+mod letters;
+mod packets;
+
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chalkboard_shared::reason::DisconnectReason;
-use chalkboard_shared::wire::ServerMessage;
 use mio::{Events, Interest, Poll, Token};
-use quinn_proto::{ConnectionEvent, ConnectionHandle, DatagramEvent, Endpoint, Incoming};
+use quinn_proto::{ConnectionEvent, ConnectionHandle, Endpoint, Incoming};
 
-use super::admission::{Admission, Verdict};
-use super::beats::{Beat, Heard, Left, Listening, NextStep};
-use super::connection::{Bundle, Connection, Context, Letter, Stage};
+use super::admission::Admission;
+use super::beats::{Beat, Listening, NextStep};
+use super::connection::{Connection, Context, Letter, Stage};
 use super::deadlines::{Armed, Deadlines};
-use super::mailbox::{Addressees, ConnectionKey, Delivery, Mailbox};
-use super::newcomers::{Newcomers, Next};
+use super::foresight::foresee;
+use super::mailbox::Mailbox;
+use super::newcomers::Newcomers;
 use super::put_off::PutOff;
 use super::rhythm::Rhythm;
 use super::socket::{Packet, Socket};
@@ -27,10 +31,6 @@ pub(super) const BELL: Token = Token(1);
 
 /// Connections that are driven in a pass between two looks at the network.
 const DRIVEN_PER_RECEIVE: u32 = 256;
-/// Batches of packets taken in one pass; then what they brought is dealt with.
-const BATCHES_PER_PASS: usize = 16;
-/// Multiples of it, less their whole part, spread evenly from 0 to 1 however many there are.
-const GOLDEN_RATIO: f64 = 0.618_033_988_749_895;
 /// A packet with more room than that left holds all that there was to say. Only what must have a packet of its own would come
 /// after it, which is asked for each time out of so many: QUIC tries larger packets like that.
 const FULL_PACKET_BYTES_MIN: usize = 1000;
@@ -123,7 +123,16 @@ pub(super) struct Driver {
     buffer: Vec<u8>,
     /// A batch that has come; empty between passes, as the next one is.
     packets: Vec<Packet>,
+    arrivals: Vec<Arrival>,
     driven: Vec<u32>,
+}
+
+/// A packet that is a connection's.
+struct Arrival {
+    slot: u32,
+    event: ConnectionEvent,
+    /// Bytes of the packet.
+    length: usize,
 }
 
 impl Driver {
@@ -167,6 +176,7 @@ impl Driver {
             is_send_blocked: false,
             buffer: Vec::new(),
             packets: Vec::new(),
+            arrivals: Vec::new(),
             driven: Vec::new(),
         })
     }
@@ -320,7 +330,10 @@ impl Driver {
         self.heard = 0;
         let mut left = driven.iter();
         let mut since_received = 0;
-        for &slot in left.by_ref() {
+        while let Some(&slot) = left.next() {
+            if let Some(&next) = left.as_slice().first() {
+                self.foresee(next);
+            }
             self.drive(slot, now);
             since_received += 1;
             if since_received == DRIVEN_PER_RECEIVE {
@@ -348,286 +361,10 @@ impl Driver {
         }
     }
 
-    fn receive(&mut self, now: Instant) {
-        let mut packets = std::mem::take(&mut self.packets);
-        for _ in 0..BATCHES_PER_PASS {
-            if !self.is_readable {
-                break;
-            }
-            match self.socket.receive(|packet| packets.push(packet)) {
-                Ok(has_more) => self.is_readable = has_more,
-                Err(error) => {
-                    tracing::warn!(%error, "packets can't be received; trying again");
-                    self.is_readable = false;
-                }
-            }
-            self.gathered += packets.len() as u32;
-            for packet in packets.drain(..) {
-                self.take_packet(packet, now);
-            }
-        }
-        self.packets = packets;
-        if !self.is_readable {
-            self.emptied = now;
-        }
-    }
-
-    fn take_packet(&mut self, packet: Packet, now: Instant) {
-        self.buffer.clear();
-        let Packet {
-            from,
-            to,
-            ecn,
-            bytes,
-        } = packet;
-        let length = bytes.len();
-        let event = self
-            .endpoint
-            .handle(now, from, to, ecn, bytes, &mut self.buffer);
-        match event {
-            Some(DatagramEvent::ConnectionEvent(handle, event)) => {
-                self.take_event(handle.0 as u32, event, length, now);
-            }
-            Some(DatagramEvent::NewConnection(incoming)) => self.meet(incoming, now),
-            Some(DatagramEvent::Response(transmit)) => {
-                self.is_send_blocked |= !self.socket.send(&transmit, &self.buffer);
-            }
-            None => {}
-        }
-    }
-
-    /// A packet of this length has come for a connection.
-    fn take_event(&mut self, slot: u32, event: ConnectionEvent, length: usize, now: Instant) {
-        let place = &mut self.slots[slot as usize];
-        let is_first = place.put_off.is_empty();
-        let event = if place.is_at_ease {
-            place.put_off.offer(event, length)
-        } else {
-            Err(event)
-        };
-        match event {
-            Err(event) => self.hand_over(slot, event, now),
-            Ok(()) if is_first && !place.is_touched => {
-                // What would come up before that waits for such a packet.
-                let until = Some(now + PutOff::<ConnectionEvent>::WAIT);
-                self.deadlines.set(slot, &mut place.armed, until);
-            }
-            Ok(()) => {}
-        }
-    }
-
-    fn hand_over(&mut self, slot: u32, event: ConnectionEvent, now: Instant) {
-        let is_listening = self.listening.pause(now).is_some();
-        let place = &mut self.slots[slot as usize];
-        if let Some(connection) = self.connections[slot as usize].as_deref_mut() {
-            let begun = place.is_new().then(Instant::now);
-            let spoken = is_listening.then(|| connection.spoken());
-            for earlier in place.put_off.take() {
-                connection.quic.handle_event(earlier);
-            }
-            connection.quic.handle_event(event);
-            if let Some(begun) = begun {
-                self.newcomers.charge(begun.elapsed());
-            }
-            if spoken.is_some_and(|before| connection.spoken() != before) {
-                self.hear_beat(slot, now);
-            }
-            self.touch(slot);
-        }
-    }
-
-    /// A connection's peer has said something just now: it may be better said at another moment.
-    fn hear_beat(&mut self, slot: u32, now: Instant) {
-        let place = &mut self.slots[slot as usize];
-        let Some(NextStep {
-            at,
-            tick: Some(tick),
-        }) = place.step
-        else {
-            return;
-        };
-        // A step that is late, or was the last for now, takes nothing in time.
-        let Some(left) = at.checked_duration_since(now + self.rhythm.lead()) else {
-            return;
-        };
-        let round = self.listening.round();
-        if !place.beat.is_new_in(round) {
-            return;
-        }
-        let left = Left {
-            at_look: left,
-            blur: now.saturating_duration_since(self.emptied),
-        };
-        let share = (f64::from(slot) * GOLDEN_RATIO).fract();
-        let connections = self.admission.load();
-        let Some(heard) = place.beat.hear(round, left, tick, connections, share) else {
-            return;
-        };
-        self.listening.note(heard);
-        if let Heard::Told(shift_us) = heard {
-            let frame = ServerMessage::Beat(shift_us).encode();
-            place.letters.push(Letter::Frame(frame));
-        }
-    }
-
-    /// Decides about a newcomer, who then waits until it is their turn.
-    fn meet(&mut self, incoming: Incoming, now: Instant) {
-        let counters = &self.context.reception.counters;
-        let address = incoming.remote_address().ip();
-        let is_proven = incoming.remote_address_validated() || !incoming.may_retry();
-        self.buffer.clear();
-        let answer = match self
-            .admission
-            .judge(address, is_proven, self.newcomers.len())
-        {
-            Verdict::Prove => {
-                counters.quic_retries.increment();
-                // Only an address that was proven can't be asked to be.
-                self.endpoint.retry(incoming, &mut self.buffer).ok()
-            }
-            Verdict::Refuse => {
-                counters.quic_refusals.increment();
-                Some(self.endpoint.refuse(incoming, &mut self.buffer))
-            }
-            Verdict::Accept => {
-                self.newcomers.push(incoming, now);
-                None
-            }
-        };
-        if let Some(transmit) = answer {
-            self.is_send_blocked |= !self.socket.send(&transmit, &self.buffer);
-        }
-    }
-
-    /// Begins the handshakes that there is time for.
-    fn let_in(&mut self, now: Instant) {
-        let mut begun = now;
-        while let Some(next) = self.newcomers.next(begun) {
-            match next {
-                Next::Begin(incoming) => self.begin(incoming, now),
-                Next::Late(incoming) => self.endpoint.ignore(incoming),
-            }
-            let ended = Instant::now();
-            self.newcomers.charge(ended - begun);
-            begun = ended;
-        }
-    }
-
-    fn begin(&mut self, incoming: Incoming, now: Instant) {
-        let address = incoming.remote_address().ip();
-        self.buffer.clear();
-        match self.endpoint.accept(incoming, now, &mut self.buffer, None) {
-            Ok((handle, quic)) => {
-                self.admission.enter(address);
-                self.settle_in(handle, quic, now);
-            }
-            Err(error) => {
-                let counters = &self.context.reception.counters;
-                counters.quic_refusals.increment();
-                if let Some(transmit) = error.response {
-                    self.is_send_blocked |= !self.socket.send(&transmit, &self.buffer);
-                }
-            }
-        }
-    }
-
-    /// Refuses all who wait.
-    fn turn_away(&mut self) {
-        for incoming in self.newcomers.take_all() {
-            self.buffer.clear();
-            let transmit = self.endpoint.refuse(incoming, &mut self.buffer);
-            self.is_send_blocked |= !self.socket.send(&transmit, &self.buffer);
-        }
-    }
-
-    fn settle_in(&mut self, handle: ConnectionHandle, quic: quinn_proto::Connection, now: Instant) {
-        if self.connections.len() <= handle.0 {
-            self.connections.resize_with(handle.0 + 1, || None);
-            self.slots.resize_with(handle.0 + 1, Slot::default);
-        }
-        self.generations = self.generations.wrapping_add(1);
-        let key = ConnectionKey {
-            slot: handle.0 as u32,
-            generation: self.generations,
-        };
-        self.connections[handle.0] = Some(Box::new(Connection::new(quic, key, now)));
-        self.slots[handle.0] = Slot {
-            generation: key.generation,
-            is_taken: true,
-            stage: Some(Stage::Handshake),
-            ..Slot::default()
-        };
-        self.touch(key.slot);
-    }
-
-    fn take_answers(&mut self, now: Instant) {
-        while let Ok(answer) = self.mailbox.answers.try_recv() {
-            let slot = answer.key.slot as usize;
-            if self.slots[slot].generation == answer.key.generation
-                && let Some(connection) = self.connections[slot].as_deref_mut()
-            {
-                connection.answered(answer.joined, now);
-                self.touch(answer.key.slot);
-            }
-        }
-    }
-
-    fn take_deliveries(&mut self) {
-        // As many as wait now: who puts in more meanwhile does not keep the others from being sent.
-        for _ in 0..self.mailbox.deliveries.len() {
-            let Ok(delivery) = self.mailbox.deliveries.try_recv() else {
-                return;
-            };
-            self.delivered = self.delivered.or(delivery.made);
-            if let Some(step) = delivery.next_step {
-                self.rhythm.expect_step(step.at);
-                self.listening.expect(step);
-            }
-            self.deliver(&delivery);
-        }
-    }
-
-    /// Lays out what is for each connection.
-    fn deliver(&mut self, delivery: &Delivery) {
-        let mut parcels = delivery.parcels.iter().peekable();
-        while let Some(parcel) = parcels.next() {
-            match &parcel.to {
-                Addressees::One(key) if parcel.reliable => {
-                    let frame = parcel.frame.clone();
-                    self.lay(*key, Letter::Frame(frame), delivery.next_step);
-                }
-                Addressees::One(key) => {
-                    let frame = parcel.frame.clone();
-                    self.lay(*key, Letter::Fragment(frame), delivery.next_step);
-                }
-                Addressees::Many(keys) => {
-                    let others =
-                        std::iter::from_fn(|| parcels.next_if(|next| next.to.is_list(keys)));
-                    let bundle = Arc::new(Bundle::of(std::iter::once(parcel).chain(others)));
-                    for &key in keys.iter() {
-                        self.lay(key, Letter::Bundle(bundle.clone()), delivery.next_step);
-                    }
-                }
-            }
-        }
-        for &(key, reason) in &delivery.closes {
-            self.lay(key, Letter::Close(reason), None);
-        }
-    }
-
-    fn lay(&mut self, key: ConnectionKey, letter: Letter, next_step: Option<NextStep>) {
-        let slot = &mut self.slots[key.slot as usize];
-        // Another's by now, or nobody's.
-        if slot.generation == key.generation && slot.is_taken {
-            slot.letters.push(letter);
-            slot.step = next_step;
-            if next_step.is_some_and(|step| step.tick.is_none())
-                && let Some(word) = slot.beat.let_off()
-            {
-                let frame = ServerMessage::Beat(word).encode();
-                slot.letters.push(Letter::Frame(frame));
-            }
-            self.touch(key.slot);
+    /// A connection will be looked at next.
+    fn foresee(&self, slot: u32) {
+        if let Some(connection) = self.connections[slot as usize].as_deref() {
+            foresee(connection);
         }
     }
 

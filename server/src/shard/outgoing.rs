@@ -11,6 +11,7 @@ use chalkboard_shared::limits::SESSION_QUEUE_BYTES_MAX;
 use chalkboard_shared::wire::frame;
 use quinn_proto::{Connection as Quic, StreamId, WriteError};
 
+use super::bundle::{Bundle, Form};
 use crate::telemetry::Counters;
 use crate::transport::webtransport::WebTransport;
 
@@ -40,7 +41,9 @@ pub(super) struct Outgoing {
     waiting_bytes: usize,
     /// Small frames behind those.
     small: BytesMut,
-    /// Frames that may be lost, packed.
+    /// Frames that may be lost, packed as others have them too. What is added makes it one of its own.
+    shared: Bytes,
+    /// Frames that may be lost, packed for this connection alone.
     datagram: BytesMut,
     pass: Pass,
     /// Bytes that QUIC has taken since this was last asked.
@@ -53,8 +56,8 @@ enum Pass {
     /// There were none yet.
     #[default]
     Fresh,
-    /// They are sent; each may have this size.
-    Open(usize),
+    /// They are sent, in this form.
+    Open(Form),
     /// They are left out.
     Skipped,
 }
@@ -112,32 +115,73 @@ impl Outgoing {
         web: &WebTransport,
         counters: &Counters,
     ) {
-        let size_max = match self.pass {
-            Pass::Open(size_max) => size_max,
-            Pass::Fresh => {
-                let datagrams = quic.datagrams();
-                let size_max = datagrams.max_size().unwrap_or(0);
-                let is_behind = datagrams.send_buffer_space() < super::quic::DATAGRAM_SPACE_EMPTY;
-                if is_behind || size_max == 0 {
-                    self.pass = Pass::Skipped;
-                } else {
-                    self.pass = Pass::Open(size_max);
-                }
-                return self.push_fragment(fragment, quic, web, counters);
-            }
-            Pass::Skipped => {
-                counters.datagrams_skipped.increment();
-                return;
-            }
+        match self.form(quic, web) {
+            Some(form) => self.add(fragment, form, quic, counters),
+            None => counters.datagrams_skipped.increment(),
+        }
+    }
+
+    /// Adds a bundle's frames that may be lost.
+    pub(super) fn push_fragments(
+        &mut self,
+        bundle: &Bundle,
+        quic: &mut Quic,
+        web: &WebTransport,
+        counters: &Counters,
+    ) {
+        if bundle.fragments.is_empty() {
+            return;
+        }
+        let Some(form) = self.form(quic, web) else {
+            counters.datagrams_skipped.increment();
+            return;
         };
-        if self.datagram.len() + frame::packed_bytes(fragment) > size_max {
-            self.send_datagram(quic, counters);
+        let is_alone = self.shared.is_empty() && self.datagram.is_empty();
+        let packed = if is_alone {
+            bundle.datagrams(form)
+        } else {
+            None
+        };
+        let Some((last, full)) = packed.and_then(<[Bytes]>::split_last) else {
+            for fragment in &bundle.fragments {
+                self.add(fragment, form, quic, counters);
+            }
+            return;
+        };
+        for datagram in full {
+            send_datagram(datagram.clone(), quic, counters);
         }
-        if self.datagram.is_empty() {
-            self.datagram.reserve(size_max);
-            web.datagram_head(&mut self.datagram);
+        self.shared = last.clone();
+    }
+
+    /// The form of this pass's datagrams, if there are to be any.
+    fn form(&mut self, quic: &mut Quic, web: &WebTransport) -> Option<Form> {
+        if self.pass == Pass::Fresh {
+            let datagrams = quic.datagrams();
+            let size_max = datagrams.max_size().unwrap_or(0);
+            let is_behind = datagrams.send_buffer_space() < super::quic::DATAGRAM_SPACE_EMPTY;
+            self.pass = if is_behind || size_max == 0 {
+                Pass::Skipped
+            } else {
+                let session = web.datagram_session();
+                Pass::Open(Form { session, size_max })
+            };
         }
-        frame::pack(fragment, &mut self.datagram);
+        match self.pass {
+            Pass::Open(form) => Some(form),
+            Pass::Fresh | Pass::Skipped => None,
+        }
+    }
+
+    fn add(&mut self, fragment: &Bytes, form: Form, quic: &mut Quic, counters: &Counters) {
+        if !self.shared.is_empty() {
+            let shared = std::mem::take(&mut self.shared);
+            self.datagram.reserve(form.size_max);
+            self.datagram.extend_from_slice(&shared);
+        }
+        if let Some(full) = form.add(fragment, &mut self.datagram) {
+            send_datagram(full, quic, counters);
+        }
     }
 
     /// Nothing of what waits is to be sent.
@@ -145,13 +189,21 @@ impl Outgoing {
         self.waiting = VecDeque::new();
         self.waiting_bytes = 0;
         self.small = BytesMut::new();
+        self.shared = Bytes::new();
         self.datagram = BytesMut::new();
         self.pass = Pass::Skipped;
     }
 
     /// Hands QUIC what it takes; `true` when nothing waits any more.
     pub(super) fn flush(&mut self, quic: &mut Quic, counters: &Counters) -> Result<bool, Stopped> {
-        self.send_datagram(quic, counters);
+        for datagram in [
+            std::mem::take(&mut self.shared),
+            std::mem::take(&mut self.datagram).freeze(),
+        ] {
+            if !datagram.is_empty() {
+                send_datagram(datagram, quic, counters);
+            }
+        }
         self.pass = Pass::Fresh;
         self.close_small();
         let Some(stream) = self.stream else {
@@ -199,14 +251,10 @@ impl Outgoing {
             self.waiting.push_back(piece);
         }
     }
+}
 
-    fn send_datagram(&mut self, quic: &mut Quic, counters: &Counters) {
-        if self.datagram.is_empty() {
-            return;
-        }
-        let datagram = std::mem::take(&mut self.datagram).freeze();
-        if quic.datagrams().send(datagram, false).is_err() {
-            counters.datagrams_skipped.increment();
-        }
+fn send_datagram(datagram: Bytes, quic: &mut Quic, counters: &Counters) {
+    if quic.datagrams().send(datagram, false).is_err() {
+        counters.datagrams_skipped.increment();
     }
 }

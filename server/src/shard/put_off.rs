@@ -29,16 +29,14 @@ impl<T> PutOff<T> {
         self.0.is_empty()
     }
 
-    /// Has a packet of so many bytes wait.
-    ///
-    /// # Errors
-    /// It may say more, or enough are waiting: it comes back, to be looked at behind those.
-    pub(super) fn offer(&mut self, packet: T, bytes: usize) -> Result<(), T> {
-        if bytes > SHORT_BYTES_MAX || self.0.len() >= WAITING_MAX {
-            return Err(packet);
-        }
+    /// A packet of so many bytes may wait: it hardly says anything, and there is a place for it.
+    pub(super) fn takes(&self, bytes: usize) -> bool {
+        bytes <= SHORT_BYTES_MAX && self.0.len() < WAITING_MAX
+    }
+
+    /// Has such a packet wait.
+    pub(super) fn push(&mut self, packet: T) {
         self.0.push(packet);
-        Ok(())
     }
 
     /// What has waited, in order; nothing does any more.
@@ -55,12 +53,13 @@ mod tests {
     fn what_is_short_waits_in_order_and_not_without_bound() {
         let mut waiting = PutOff::default();
         for n in 0..WAITING_MAX {
-            assert_eq!(waiting.offer(n, SHORT_BYTES_MAX), Ok(()));
+            assert!(waiting.takes(SHORT_BYTES_MAX));
+            waiting.push(n);
         }
-        assert_eq!(waiting.offer(99, SHORT_BYTES_MAX), Err(99));
+        assert!(!waiting.takes(SHORT_BYTES_MAX), "enough wait");
         assert!(waiting.take().eq(0..WAITING_MAX));
         assert!(waiting.is_empty());
-        assert_eq!(waiting.offer(7, SHORT_BYTES_MAX + 1), Err(7), "says more");
+        assert!(!waiting.takes(SHORT_BYTES_MAX + 1), "says more");
         assert!(waiting.is_empty());
     }
 }

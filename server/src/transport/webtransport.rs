@@ -254,9 +254,9 @@ impl WebTransport {
         }
     }
 
-    /// What stands before each datagram's content.
-    pub(crate) fn datagram_head(&self, to: &mut BytesMut) {
-        quarter(self.request).encode(to);
+    /// What stands before each datagram's content: which session it is of.
+    pub(crate) fn datagram_session(&self) -> VarInt {
+        quarter(self.request)
     }
 
     /// The content of a datagram that is the session's.

@@ -194,12 +194,48 @@ impl Counts {
     }
 }
 
+/// What connections have seen of UDP and QUIC.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Traffic {
+    /// Of all packets that came, QUIC's overhead included.
+    pub(crate) bytes: u64,
+    /// That came, in UDP's datagrams.
+    pub(crate) packets: u64,
+    /// QUIC's datagrams that came in those.
+    pub(crate) datagrams: u64,
+    /// That were sent, in UDP's datagrams.
+    pub(crate) packets_sent: u64,
+}
+
+impl Traffic {
+    /// With that of others.
+    pub(crate) const fn plus(self, other: Self) -> Self {
+        Self {
+            bytes: self.bytes + other.bytes,
+            packets: self.packets + other.packets,
+            datagrams: self.datagrams + other.datagrams,
+            packets_sent: self.packets_sent + other.packets_sent,
+        }
+    }
+
+    /// What has been added since.
+    pub(crate) const fn since(self, before: Self) -> Self {
+        Self {
+            bytes: self.bytes - before.bytes,
+            packets: self.packets - before.packets,
+            datagrams: self.datagrams - before.datagrams,
+            packets_sent: self.packets_sent - before.packets_sent,
+        }
+    }
+}
+
 /// What a thread answers to a report.
 #[derive(Debug, Clone)]
 pub(crate) struct ThreadReport {
     pub(crate) counts: Counts,
     pub(crate) observer_bytes: u64,
-    pub(crate) thin_bytes: u64,
+    /// Of the thin clients.
+    pub(crate) thin: Traffic,
     pub(crate) dead: u64,
     /// CPU time over elapsed time, 0 to 1.
     pub(crate) util: f64,
@@ -216,6 +252,9 @@ pub(crate) struct Report {
     pub(crate) got_stroke: u64,
     pub(crate) observer_bytes: u64,
     pub(crate) thin_bytes: u64,
+    /// Of the thin clients, with those bytes: an addition of ours.
+    #[serde(default)]
+    pub(crate) thin: Traffic,
     pub(crate) lat_ms: Vec<f32>,
     pub(crate) lat_cursor_ms: Vec<f32>,
     pub(crate) lat_stroke_ms: Vec<f32>,
@@ -235,8 +274,10 @@ impl Report {
         let sum = |of: fn(&ThreadReport) -> u64| threads.iter().map(of).sum();
         let sample = |of: fn(&ThreadReport) -> &Reservoir| Reservoir::merge(threads.iter().map(of));
         let mut lag = Times::new();
+        let mut thin = Traffic::default();
         for thread in threads {
             lag.add(&thread.counts.lag);
+            thin = thin.plus(thread.thin);
         }
         // Threads that share a core may all wait for it though none is busy all the time.
         let busiest = threads.iter().map(|t| t.util).fold(0.0, f64::max);
@@ -248,7 +289,8 @@ impl Report {
             extrapolated_cursor: sum(|t| t.counts.extrapolated_cursor),
             got_stroke: sum(|t| t.counts.got_stroke),
             observer_bytes: sum(|t| t.observer_bytes),
-            thin_bytes: sum(|t| t.thin_bytes),
+            thin_bytes: thin.bytes,
+            thin,
             lat_ms: sample(|t| &t.counts.all_ms),
             lat_cursor_ms: sample(|t| &t.counts.cursor_ms),
             lat_stroke_ms: sample(|t| &t.counts.stroke_ms),
@@ -296,7 +338,11 @@ mod tests {
             ThreadReport {
                 counts,
                 observer_bytes: 10,
-                thin_bytes: 3,
+                thin: Traffic {
+                    bytes: 3,
+                    packets: 2,
+                    ..Traffic::default()
+                },
                 dead: number,
                 util: number as f64 / 10.0,
             }
@@ -310,6 +356,7 @@ mod tests {
         assert_eq!(report.lat_stroke_ms, [9.0]);
         assert_eq!(report.lat_max_ms, 9.0);
         assert_eq!((report.observer_bytes, report.thin_bytes), (20, 6));
+        assert_eq!((report.thin.bytes, report.thin.packets), (6, 4));
         assert_eq!((report.dead, report.loop_util), (3, 0.2));
         assert!((report.send_lag_p99_ms - 0.4).abs() < 0.01);
         let util = Report::of(&threads, 1).cores_util;

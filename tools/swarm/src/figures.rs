@@ -4,7 +4,9 @@
 //! otherwise. A figure that is not reached says MISS; one that could not be shown says OPEN.
 
 mod durable;
+mod fan_out;
 mod flood;
+mod floor;
 mod large;
 mod room;
 mod row;
@@ -18,6 +20,7 @@ use rustix::thread::{CpuSet, sched_getaffinity};
 use serde_json::json;
 
 use crate::own_server::ServerOptions;
+use fan_out::Case;
 use row::{Row, Verdict};
 use run::{Lengths, Run};
 
@@ -25,7 +28,7 @@ use run::{Lengths, Run};
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct FigureOptions {
     /// Which; all if none is named: cpu bytes latency largest adaptive ops join join-million sessions idle rooms
-    /// flood saved restart pause resume kills
+    /// flood fan-out saved restart pause resume kills
     names: Vec<String>,
     /// Seconds that each run is measured for
     #[arg(long, default_value_t = 10.0, value_name = "S")]
@@ -51,6 +54,9 @@ pub(crate) struct FigureOptions {
     /// Seconds that people of the figure "resume" are cut off
     #[arg(long, default_value_t = 60.0, value_name = "S")]
     cut: f64,
+    /// People of the figure "fan-out" and how many of them move, in place of all its cases; repeat it
+    #[arg(long, value_name = "PEOPLE:MOVING")]
+    fan_out: Vec<Case>,
     /// Kills of the figure "kills"
     #[arg(long, default_value_t = 100)]
     kills: u32,
@@ -68,7 +74,7 @@ struct Bench {
 type Figure = fn(&mut Bench) -> Result<Vec<Row>>;
 
 /// All figures.
-const FIGURES: [(&str, Figure); 17] = [
+const FIGURES: [(&str, Figure); 18] = [
     ("cpu", room::cpu),
     ("bytes", room::bytes),
     ("latency", room::latency),
@@ -81,6 +87,7 @@ const FIGURES: [(&str, Figure); 17] = [
     ("idle", large::idle),
     ("rooms", large::rooms),
     ("flood", flood::flood),
+    ("fan-out", fan_out::fan_out),
     ("saved", durable::saved),
     ("restart", durable::restart),
     ("pause", durable::pause),

@@ -30,7 +30,7 @@ use self::thin_client::{News, ThinClient};
 use crate::address::{Directory, Site};
 use crate::agenda::{Agenda, Hand as _};
 use crate::clock::{Clock, thread_cpu_ns};
-use crate::counts::{Counts, ThreadReport};
+use crate::counts::{Counts, ThreadReport, Traffic};
 use crate::role::Role;
 use crate::swarm::Command;
 
@@ -221,17 +221,20 @@ impl Fleet {
             .iter_mut()
             .filter_map(|slot| slot.client.as_mut())
         {
-            client.counted_from = client.received_bytes();
+            client.counted_from = client.traffic();
         }
     }
 
     fn report(&self) -> ThreadReport {
         let elapsed_ns = (self.clock.now_ns() - self.from_ns).max(1);
-        let bytes = |client: &ThinClient| client.received_bytes() - client.counted_from;
+        let traffic = |client: &ThinClient| client.traffic().since(client.counted_from);
         ThreadReport {
             counts: self.counts.clone(),
             observer_bytes: 0,
-            thin_bytes: self.clients().map(bytes).sum(),
+            thin: self
+                .clients()
+                .map(traffic)
+                .fold(Traffic::default(), Traffic::plus),
             dead: self.dead,
             util: ((thread_cpu_ns() - self.cpu_from_ns) as f64 / elapsed_ns as f64).clamp(0.0, 1.0),
         }

@@ -22,7 +22,7 @@ use tokio::time::{Instant, interval_at, sleep_until, timeout};
 use crate::address::{BoardLink, Directory, Site};
 use crate::agenda::{Agenda, Hand};
 use crate::clock::{Alarm, Clock, thread_cpu_ns};
-use crate::counts::{Counts, ThreadReport};
+use crate::counts::{Counts, ThreadReport, Traffic};
 use crate::pen::{Batch, Pen};
 use crate::rhythm::{CursorRhythm, Timing};
 use crate::role::{Role, name, random_key};
@@ -191,7 +191,7 @@ impl Base {
         ThreadReport {
             counts: shared.counts.borrow().clone(),
             observer_bytes: received_bytes(players).saturating_sub(self.received),
-            thin_bytes: 0,
+            thin: Traffic::default(),
             dead: shared.dead.get(),
             util: ((thread_cpu_ns() - self.cpu_ns) as f64 / elapsed_ns as f64).clamp(0.0, 1.0),
         }

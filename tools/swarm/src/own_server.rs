@@ -61,18 +61,24 @@ pub(crate) fn binary() -> Result<PathBuf> {
     Ok(path)
 }
 
+/// Has this thread run on these cores alone; on all for none.
+pub(crate) fn stay_on(cores: &[usize]) -> std::io::Result<()> {
+    if cores.is_empty() {
+        return Ok(());
+    }
+    let mut set = CpuSet::new();
+    for core in cores {
+        set.set(*core);
+    }
+    Ok(sched_setaffinity(None, &set)?)
+}
+
 /// Starts a program on these cores alone; on all for none.
 pub(crate) fn spawn_on(cores: &[usize], command: &mut Command) -> Result<Child> {
     // A child inherits the affinity of the thread that starts it, so a thread of its own does.
     std::thread::scope(|scope| {
         let spawner = scope.spawn(|| {
-            if !cores.is_empty() {
-                let mut set = CpuSet::new();
-                for core in cores {
-                    set.set(*core);
-                }
-                sched_setaffinity(None, &set)?;
-            }
+            stay_on(cores)?;
             command.spawn()
         });
         match spawner.join() {
@@ -139,6 +145,19 @@ impl OwnServer {
         Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
     }
 
+    /// CPU time of its threads whose names begin so, in seconds.
+    pub(crate) fn threads_cpu_s(&self, name: &str) -> Result<f64> {
+        let mut sum_ns = 0;
+        for task in std::fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            let task = task?.path();
+            if std::fs::read_to_string(task.join("comm"))?.starts_with(name) {
+                let schedstat = std::fs::read_to_string(task.join("schedstat"))?;
+                sum_ns += parse_run_ns(&schedstat).context("no CPU time in /proc")?;
+            }
+        }
+        Ok(sum_ns as f64 / 1e9)
+    }
+
     /// Memory that it holds now, in bytes.
     pub(crate) fn memory_bytes(&self) -> Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
@@ -186,6 +205,11 @@ fn parse_cpu_ticks(stat: &str) -> Option<u64> {
     Some(user + system)
 }
 
+/// The first number of `/proc/PID/task/TID/schedstat`: nanoseconds on a processor.
+fn parse_run_ns(schedstat: &str) -> Option<u64> {
+    schedstat.split_whitespace().next()?.parse().ok()
+}
+
 fn parse_memory_bytes(status: &str) -> Option<u64> {
     let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
     let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
@@ -203,6 +227,8 @@ mod tests {
         assert_eq!(parse_cpu_ticks("77 (x"), None);
         let status = "Name:\tx\nVmHWM:\t 9 kB\nVmRSS:\t  2048 kB\n";
         assert_eq!(parse_memory_bytes(status), Some(2048 * 1024));
+        assert_eq!(parse_run_ns("123456789 42 7\n"), Some(123_456_789));
+        assert_eq!(parse_run_ns(""), None);
     }
 
     #[test]

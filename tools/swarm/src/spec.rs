@@ -73,6 +73,8 @@ pub(crate) struct Spec {
     pub(crate) expect: u64,
 
     // ---
+    /// Share of the clients that move their cursor, 0 to 1, in mode "workshop": the last ones. The others look on.
+    pub(crate) movers: f64,
     /// Rooms that the clients spread over in turn; 1: all in the room `bench`.
     pub(crate) rooms: u32,
     pub(crate) view: View,
@@ -94,6 +96,7 @@ impl Default for Spec {
             thin: Vec::new(),
             times: 1,
             expect: 0,
+            movers: 1.0,
             rooms: 1,
             view: View::Canvas,
             threads: 0,
@@ -139,6 +142,11 @@ impl Spec {
             self.drawers
         );
         ensure!(
+            (0.0..=1.0).contains(&self.movers),
+            "movers = {}: a share from 0 to 1",
+            self.movers
+        );
+        ensure!(
             (1..=ROOMS_MAX).contains(&self.rooms),
             "rooms = {}: allowed are 1 to {ROOMS_MAX}",
             self.rooms
@@ -175,7 +183,11 @@ impl Spec {
     pub(crate) fn part(&self, client: u32) -> Part {
         match self.mode {
             Mode::Workshop => Part {
-                cursor_hz: self.hz,
+                cursor_hz: if client >= self.n.saturating_sub(self.moving()) {
+                    self.hz
+                } else {
+                    0.0
+                },
                 ink_hz: if client >= self.n.saturating_sub(self.drawing()) {
                     INK_HZ
                 } else {
@@ -195,6 +207,11 @@ impl Spec {
         }
     }
 
+    /// How many move their cursor.
+    fn moving(&self) -> u32 {
+        (self.movers * f64::from(self.n)).round() as u32
+    }
+
     /// How many draw.
     pub(crate) fn drawing(&self) -> u32 {
         match self.mode {
@@ -208,7 +225,7 @@ impl Spec {
         match self.mode {
             Mode::Workshop => {
                 let others = (f64::from(self.n) / f64::from(self.rooms) - 1.0).max(0.0);
-                self.hz * others
+                self.hz * self.movers * others
             }
             Mode::Ops => 0.0,
         }
@@ -235,6 +252,16 @@ mod tests {
     }
 
     #[test]
+    fn some_may_only_look_on() {
+        let spec = Spec::parse(r#"{"n":10,"hz":20,"movers":0.3}"#).expect("a spec");
+        let moving: Vec<u32> = (0..10)
+            .filter(|client| spec.part(*client).cursor_hz > 0.0)
+            .collect();
+        assert_eq!(moving, [7, 8, 9]);
+        assert_eq!(spec.nominal_cursor_hz(), 54.0);
+    }
+
+    #[test]
     fn ops_are_shared_among_senders() {
         let spec = Spec::parse(r#"{"mode":"ops","n":20,"senders":10,"rate":5000,"thin":[0]}"#);
         let spec = spec.expect("a spec");
@@ -255,6 +282,7 @@ mod tests {
             r#"{"hz":-1}"#,
             r#"{"hz":1e9}"#,
             r#"{"drawers":2}"#,
+            r#"{"movers":-0.1}"#,
             r#"{"rooms":0}"#,
             r#"{"n":4000000000}"#,
         ] {

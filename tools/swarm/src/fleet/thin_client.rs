@@ -22,6 +22,7 @@ use super::joining::Newcomer;
 use super::timing_finder::TimingFinder;
 use crate::agenda::Hand;
 use crate::clock::stamp;
+use crate::counts::Traffic;
 use crate::pen::{Pen, Writer};
 use crate::rhythm::{CursorRhythm, Timing};
 use crate::role::{Role, name, random_key};
@@ -43,8 +44,8 @@ pub(super) struct ThinClient {
     newcomer: Option<Newcomer>,
     /// When its connection was begun.
     pub(super) begun: Instant,
-    /// Bytes that had come when counting began.
-    pub(super) counted_from: u64,
+    /// What it had seen when counting began.
+    pub(super) counted_from: Traffic,
     url: Url,
     stage: Stage,
     /// The session's stream, once it is there.
@@ -108,7 +109,7 @@ impl ThinClient {
             role,
             newcomer: Some(newcomer),
             begun: now,
-            counted_from: 0,
+            counted_from: Traffic::default(),
             url,
             stage: Stage::Shaking,
             stream: None,
@@ -135,9 +136,15 @@ impl ThinClient {
         !self.has_joined() && !matches!(self.stage, Stage::Gone)
     }
 
-    /// Bytes of all UDP packets that came, QUIC's overhead included.
-    pub(super) fn received_bytes(&self) -> u64 {
-        self.quic.stats().udp_rx.bytes
+    /// What it has seen since it was begun.
+    pub(super) fn traffic(&self) -> Traffic {
+        let stats = self.quic.stats();
+        Traffic {
+            bytes: stats.udp_rx.bytes,
+            packets: stats.udp_rx.datagrams,
+            datagrams: stats.frame_rx.datagram,
+            packets_sent: stats.udp_tx.datagrams,
+        }
     }
 
     /// Gives up, or goes. Who was not in yet may come as a newcomer again.
