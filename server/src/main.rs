@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+/// A shard frees and asks for small pieces of memory with every packet: the system's allocator took a tenth more of its time.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -1,7 +1,7 @@
 //! What will be looked at next is fetched while something else is done.
 //!
 //! A connection is kilobytes that nobody has looked at since its last packet, and by then other things are in the
-//! processor's cache. To wait for memory, line by line, took more than half of a shard's time.
+//! processor's cache. To wait for memory, line by line, was a large part of a shard's time.
 
 /// Has the processor fetch what lies in this place, as far as it is not in the cache: a hint, and no time is spent on it.
 pub(super) fn foresee<T>(place: &T) {

@@ -196,13 +196,12 @@ impl Outgoing {
 
     /// Hands QUIC what it takes; `true` when nothing waits any more.
     pub(super) fn flush(&mut self, quic: &mut Quic, counters: &Counters) -> Result<bool, Stopped> {
-        for datagram in [
-            std::mem::take(&mut self.shared),
-            std::mem::take(&mut self.datagram).freeze(),
-        ] {
-            if !datagram.is_empty() {
-                send_datagram(datagram, quic, counters);
-            }
+        if !self.shared.is_empty() {
+            send_datagram(std::mem::take(&mut self.shared), quic, counters);
+        }
+        if !self.datagram.is_empty() {
+            let datagram = std::mem::take(&mut self.datagram).freeze();
+            send_datagram(datagram, quic, counters);
         }
         self.pass = Pass::Fresh;
         self.close_small();
