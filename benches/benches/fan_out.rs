@@ -13,6 +13,7 @@ use std::process::Command;
 use chalkboard_tests::server_process::{binary, swarm_binary};
 
 fn main() {
+    say("Testing fan_out\n");
     let mut figures = Command::new(swarm_binary());
     figures
         .args(["figures", "fan-out"])
@@ -25,6 +26,7 @@ fn main() {
     say(&table);
     assert!(output.status.success(), "it ended by {}", output.status);
     assert!(table.contains("us over"), "a row that was measured");
+    say("Success\n");
 }
 
 #[expect(clippy::print_stdout, reason = "figures are what a benchmark is for")]
