@@ -133,7 +133,9 @@ impl Outgoing {
             return;
         }
         let Some(form) = self.form(quic, web) else {
-            counters.datagrams_skipped.increment();
+            counters
+                .datagrams_skipped
+                .add(bundle.fragments.len() as u64);
             return;
         };
         let is_alone = self.shared.is_empty() && self.datagram.is_empty();

@@ -12,6 +12,7 @@ use crate::shard::connection::Letter;
 use crate::shard::mailbox::{Addressees, ConnectionKey, Delivery};
 
 impl Driver {
+    /// Tells those who want to join what has become of it.
     pub(super) fn take_answers(&mut self, now: Instant) {
         while let Ok(answer) = self.mailbox.answers.try_recv() {
             let slot = answer.key.slot as usize;
@@ -24,6 +25,7 @@ impl Driver {
         }
     }
 
+    /// Takes what rooms have put in.
     pub(super) fn take_deliveries(&mut self) {
         // As many as wait now: who puts in more meanwhile does not keep the others from being sent.
         for _ in 0..self.mailbox.deliveries.len() {

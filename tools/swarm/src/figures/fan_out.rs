@@ -32,7 +32,7 @@ pub(super) struct Case {
 }
 
 impl Case {
-    pub(super) const ALL: [Self; 4] = [
+    const ALL: [Self; 4] = [
         Self::new(100, 30),
         Self::new(100, 100),
         Self::new(400, 40),
@@ -139,7 +139,7 @@ fn row(bench: &Bench, case: Case) -> Result<Row> {
             middle.each(traffic.packets_sent),
         ),
         verdict: Verdict::of(middle.ratio() <= RATIO_MAX),
-        command: bench.command("fan-out"),
+        command: bench.command(&format!("fan-out --fan-out {people}:{moving}")),
         details: json!({
             "people": people, "moving": moving, "ratio": middle.ratio(), "shard_us": shard_us, "room_us": room_us,
             "floor_paced_us": floor.paced_us, "floor_looped_us": floor.looped_us, "traffic": traffic,
