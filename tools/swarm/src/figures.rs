@@ -8,6 +8,7 @@ mod fan_out;
 mod flood;
 mod floor;
 mod large;
+mod quinn_alone;
 mod room;
 mod row;
 mod run;
@@ -54,8 +55,9 @@ pub(crate) struct FigureOptions {
     /// Seconds that people of the figure "resume" are cut off
     #[arg(long, default_value_t = 60.0, value_name = "S")]
     cut: f64,
-    /// People of the figure "fan-out" and how many of them move, in place of all its cases; repeat it
-    #[arg(long, value_name = "PEOPLE:MOVING")]
+    /// People of the figure "fan-out", how many of them move, and in how many rooms (1 if not said), in place of all its
+    /// cases; repeat it
+    #[arg(long, value_name = "PEOPLE:MOVING:ROOMS")]
     fan_out: Vec<Case>,
     /// Kills of the figure "kills"
     #[arg(long, default_value_t = 100)]

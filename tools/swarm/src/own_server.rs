@@ -147,15 +147,7 @@ impl OwnServer {
 
     /// CPU time of its threads whose names begin so, in seconds.
     pub(crate) fn threads_cpu_s(&self, name: &str) -> Result<f64> {
-        let mut sum_ns = 0;
-        for task in std::fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
-            let task = task?.path();
-            if std::fs::read_to_string(task.join("comm"))?.starts_with(name) {
-                let schedstat = std::fs::read_to_string(task.join("schedstat"))?;
-                sum_ns += parse_run_ns(&schedstat).context("no CPU time in /proc")?;
-            }
-        }
-        Ok(sum_ns as f64 / 1e9)
+        threads_cpu_s(self.child.id(), name)
     }
 
     /// Memory that it holds now, in bytes.
@@ -193,6 +185,19 @@ pub(crate) fn read_lines(output: impl std::io::Read + Send + 'static) -> Receive
         }
     });
     lines
+}
+
+/// CPU time of a process's threads whose names begin so, in seconds.
+pub(crate) fn threads_cpu_s(process: u32, name: &str) -> Result<f64> {
+    let mut sum_ns = 0;
+    for task in std::fs::read_dir(format!("/proc/{process}/task"))? {
+        let task = task?.path();
+        if std::fs::read_to_string(task.join("comm"))?.starts_with(name) {
+            let schedstat = std::fs::read_to_string(task.join("schedstat"))?;
+            sum_ns += parse_run_ns(&schedstat).context("no CPU time in /proc")?;
+        }
+    }
+    Ok(sum_ns as f64 / 1e9)
 }
 
 /// User and system time of `/proc/PID/stat`, in clock ticks.
