@@ -2,9 +2,10 @@
 
 use chalkboard_shared::cursor::{CursorState, CursorTool};
 use chalkboard_shared::limits::POINTS_PER_STROKE_MAX;
+use chalkboard_shared::op::InkRun;
 use chalkboard_shared::presence::PresenceStage;
 use chalkboard_shared::stroke::Nib;
-use chalkboard_shared::wire::ServerMessage;
+use chalkboard_shared::wire::{ServerMessage, Update};
 use chalkboard_shared::{InkPoint, Op, OpEntry, OpId, Stroke, StrokeStyle};
 use proptest::prelude::*;
 

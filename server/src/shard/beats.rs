@@ -77,8 +77,8 @@ impl Listening {
         self.tick = self.tick.max(step.tick.unwrap_or_default());
     }
 
-    /// How long to wait between two looks at the network, if the shard listens now.
-    pub(super) fn pause(&mut self, now: Instant) -> Option<Duration> {
+    /// How long to wait between two looks at the network, if the shard listens now; begins or ends that when it is time.
+    pub(super) fn poll_pause(&mut self, now: Instant) -> Option<Duration> {
         if now < self.begins {
             return None;
         }
@@ -250,7 +250,7 @@ mod tests {
     fn it_listens_now_and_then_while_rooms_go() {
         let start = Instant::now();
         let mut listening = Listening::new(start);
-        assert_eq!(listening.pause(start + ms(5000)), None, "no room goes");
+        assert_eq!(listening.poll_pause(start + ms(5000)), None, "no room goes");
         let step = NextStep {
             at: start,
             tick: Some(ms(24)),
@@ -262,7 +262,7 @@ mod tests {
             let (mut looks, round) = (0, listening.round());
             for at_ms in from_ms..from_ms + seconds * 1000 {
                 listening.expect(step);
-                if listening.pause(start + ms(at_ms)).is_some() {
+                if listening.poll_pause(start + ms(at_ms)).is_some() {
                     looks += 1;
                     (0..heard).for_each(|n| {
                         listening.note(if n < told {

@@ -262,7 +262,7 @@ impl Driver {
         loop {
             let now = Instant::now();
             let mut look = self.rhythm.next_look(self.is_pressed());
-            if let Some(pause) = self.listening.pause(now) {
+            if let Some(pause) = self.listening.poll_pause(now) {
                 look = look.min(self.rhythm.looked() + pause);
             }
             let left = look.saturating_duration_since(now);
@@ -287,7 +287,7 @@ impl Driver {
 
     /// What has come is no reason to send: it was looked for only to know when it comes.
     fn is_only_listening(&mut self, now: Instant) -> bool {
-        self.listening.pause(now).is_some() && now < self.passed + Rhythm::PAUSE_MAX
+        self.listening.poll_pause(now).is_some() && now < self.passed + Rhythm::PAUSE_MAX
     }
 
     /// Somebody waits for answers.

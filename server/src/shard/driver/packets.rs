@@ -109,7 +109,7 @@ impl Driver {
     }
 
     fn hand_over(&mut self, slot: u32, event: ConnectionEvent, now: Instant) {
-        let is_listening = self.listening.pause(now).is_some();
+        let is_listening = self.listening.poll_pause(now).is_some();
         let place = &mut self.slots[slot as usize];
         if let Some(connection) = self.connections[slot as usize].as_deref_mut() {
             let begun = place.is_new().then(Instant::now);
