@@ -122,8 +122,8 @@ impl Agenda {
 }
 
 impl Task {
-    /// Has it done, and counts what was sent and how late.
-    pub(crate) fn perform(self, hand: &mut impl Hand, now_ns: i64, counts: &mut Counts) {
+    /// Has it done, and counts what was sent and how late. `false` if there was nothing to send.
+    pub(crate) fn perform(self, hand: &mut impl Hand, now_ns: i64, counts: &mut Counts) -> bool {
         let Self {
             at_ns,
             due_ns,
@@ -146,6 +146,7 @@ impl Task {
             let lag_us = ((now_ns - at_ns).max(0) / 1000) as u64;
             counts.sent(self.is_cursor, sent, lag_us);
         }
+        sent > 0
     }
 }
 
@@ -188,7 +189,7 @@ mod tests {
         let (mut counts, mut places) = (Counts::new(0), Vec::new());
         while let Some(task) = agenda.pop(now_ns, |_, at_ns| at_ns) {
             places.push(task.place);
-            task.perform(hand, now_ns, &mut counts);
+            assert_eq!(task.perform(hand, now_ns, &mut counts), !hand.refuses);
         }
         (counts, places)
     }
@@ -224,7 +225,7 @@ mod tests {
         assert_eq!(hand.points, [0, 56_000_000, 105_000_000, 154_000_000]);
         let task = agenda.pop(412_000_000, best_ns).expect("some are due");
         assert_eq!(task.count, 5, "of 200 to 400 ms");
-        task.perform(&mut hand, 412_000_000, &mut counts);
+        assert!(task.perform(&mut hand, 412_000_000, &mut counts));
         assert_eq!(hand.points.last(), Some(&403_000_000));
     }
 

@@ -347,8 +347,9 @@ impl Fleet {
         while let Some(task) = agenda.pop(now_ns, |place, at_ns| self.best_ns(place, at_ns)) {
             let number = self.players[task.place];
             let slot = self.slots.get_mut(number as usize);
-            if let Some(client) = slot.and_then(|slot| slot.client.as_deref_mut()) {
-                task.perform(client, now_ns, &mut self.counts);
+            if let Some(client) = slot.and_then(|slot| slot.client.as_deref_mut())
+                && task.perform(client, now_ns, &mut self.counts)
+            {
                 // At once: other clients' packets are no reason for this one to be late.
                 self.drive(number, Instant::now());
             }
