@@ -15,7 +15,7 @@ use crate::clock::thread_cpu_ns;
 use crate::own_server::stay_on;
 
 /// Peers of one socket, as the load's clients share them.
-const PEERS_PER_SOCKET: usize = 64;
+pub(super) const PEERS_PER_SOCKET: usize = 64;
 /// Between two looks at what has come; nobody waits for it, as nobody in the load does.
 const LOOK_PAUSE: Duration = Duration::from_millis(1);
 

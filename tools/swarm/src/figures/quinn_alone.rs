@@ -18,11 +18,9 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
-use super::floor::Stream;
+use super::floor::{PEERS_PER_SOCKET, Stream};
 use crate::own_server::{stay_on, threads_cpu_s};
 
-/// Peers of one socket, as the load's clients share them.
-const PEERS_PER_SOCKET: usize = 64;
 /// What a moving cursor takes.
 const CURSOR_BYTES: usize = 32;
 const ALPN: &[u8] = b"h3";
