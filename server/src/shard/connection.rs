@@ -18,7 +18,7 @@ use web_transport_proto::ConnectRequest;
 use web_transport_proto::http::{StatusCode, header};
 
 use super::bundle::Bundle;
-use super::congestion::let_close_pass;
+use super::congestion::Way;
 use super::losses::Losses;
 use super::mailbox::{Answer, ConnectionKey, ShardHandle};
 use super::outgoing::{Full, Outgoing, Stopped};
@@ -119,6 +119,7 @@ impl Connection {
     pub(super) fn new(quic: Quic, key: ConnectionKey, now: Instant) -> Self {
         Self {
             peer: quic.remote_address(),
+            outgoing: Outgoing::new(Way::of(&quic)),
             came: now,
             quic,
             key,
@@ -126,7 +127,6 @@ impl Connection {
             deadline: Some(now + HANDSHAKE_WAIT),
             is_bulky: false,
             web: WebTransport::new(now),
-            outgoing: Outgoing::default(),
             decoder: FrameDecoder::new(CLIENT_FRAME_BYTES_MAX),
             is_readable: false,
             session: None,
@@ -288,7 +288,7 @@ impl Connection {
         self.deadline = None;
         self.quic
             .close(now, reason.code().into(), reason.to_string().into());
-        let_close_pass(&self.quic);
+        Way::of(&self.quic).let_close_pass();
     }
 
     /// Deals with everything that has happened since the last time, and hands QUIC what is to be sent.
@@ -322,6 +322,11 @@ impl Connection {
         };
         if !self.losses.is_due(now) {
             return;
+        }
+        let peer = self.quic.remote_address();
+        if peer != self.peer {
+            self.peer = peer;
+            self.outgoing.take_way(Way::of(&self.quic));
         }
         let lost_packets = self.quic.stats().path.lost_packets;
         let is_lossy = self.losses.look(lost_packets, now);
@@ -602,7 +607,7 @@ impl Connection {
         let words = DisconnectReason::from_code(code).map(|reason| reason.to_string());
         let code = self.web.close_code(code);
         self.quic.close(now, code, words.unwrap_or_default().into());
-        let_close_pass(&self.quic);
+        Way::of(&self.quic).let_close_pass();
         self.lost();
     }
 
@@ -615,7 +620,7 @@ impl Connection {
         self.connected = None;
         self.stage = Stage::Closed;
         self.deadline = None;
-        self.outgoing = Outgoing::default();
+        self.outgoing = Outgoing::new(Arc::default());
         self.decoder = FrameDecoder::new(CLIENT_FRAME_BYTES_MAX);
     }
 }

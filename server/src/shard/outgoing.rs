@@ -2,9 +2,10 @@
 //!
 //! Reliable frames keep their order and wait here when QUIC takes no more; too many of them end the session. Frames that
 //! may be lost are packed into as few datagrams as they fit; a connection that has not sent the last tick's yet gets none
-//! of this tick's: what is old when it arrives is no use.
+//! of this tick's: what is old when it arrives is no use. Nor does one whose way is half full: what is drawn goes first.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use chalkboard_shared::limits::SESSION_QUEUE_BYTES_MAX;
@@ -12,6 +13,7 @@ use chalkboard_shared::wire::frame;
 use quinn_proto::{Connection as Quic, StreamId, WriteError};
 
 use super::bundle::{Bundle, Form};
+use super::congestion::Way;
 use crate::telemetry::Counters;
 use crate::transport::webtransport::WebTransport;
 
@@ -33,8 +35,9 @@ pub(super) struct Full;
 pub(super) struct Stopped;
 
 /// What waits to be sent.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Outgoing {
+    way: Arc<Way>,
     stream: Option<StreamId>,
     /// Heads and frames that QUIC has not taken.
     waiting: VecDeque<Bytes>,
@@ -63,6 +66,26 @@ enum Pass {
 }
 
 impl Outgoing {
+    /// Of a connection with this way, which has nothing to send.
+    pub(super) fn new(way: Arc<Way>) -> Self {
+        Self {
+            way,
+            stream: None,
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            small: BytesMut::new(),
+            shared: Bytes::new(),
+            datagram: BytesMut::new(),
+            pass: Pass::Fresh,
+            written: 0,
+        }
+    }
+
+    /// It goes another way from now on.
+    pub(super) fn take_way(&mut self, way: Arc<Way>) {
+        self.way = way;
+    }
+
     /// The session's stream is there.
     pub(super) fn open(&mut self, stream: StreamId) {
         self.stream = Some(stream);
@@ -162,7 +185,7 @@ impl Outgoing {
             let datagrams = quic.datagrams();
             let size_max = datagrams.max_size().unwrap_or(0);
             let is_behind = datagrams.send_buffer_space() < super::quic::DATAGRAM_SPACE_EMPTY;
-            self.pass = if is_behind || size_max == 0 {
+            self.pass = if is_behind || size_max == 0 || self.way.is_half_full() {
                 Pass::Skipped
             } else {
                 let session = web.datagram_session();
