@@ -67,7 +67,7 @@ impl Way {
 
 struct UntilClosed {
     cubic: Box<dyn Controller>,
-    /// Bytes on their way, by what was sent and told since.
+    /// Bytes on their way: what the library said last, and what was sent since, with acknowledgements, which it does not count.
     in_flight: u64,
     way: Arc<Way>,
 }
