@@ -123,7 +123,7 @@ counters! {
     cursors_dropped,
     /// Datagrams that are no cursor.
     datagrams_ignored,
-    /// Datagrams not sent because the connection was behind.
+    /// Frames that may be lost and were left out because a connection was behind, or its way half full.
     datagrams_skipped,
     /// Frames of presence that sessions did not get because they had had their share; what comes next makes up for it.
     presence_deferred,
