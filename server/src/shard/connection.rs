@@ -620,7 +620,7 @@ impl Connection {
         self.connected = None;
         self.stage = Stage::Closed;
         self.deadline = None;
-        self.outgoing = Outgoing::new(Arc::default());
+        self.outgoing = Outgoing::default();
         self.decoder = FrameDecoder::new(CLIENT_FRAME_BYTES_MAX);
     }
 }

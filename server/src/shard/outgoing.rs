@@ -35,7 +35,7 @@ pub(super) struct Full;
 pub(super) struct Stopped;
 
 /// What waits to be sent.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Outgoing {
     way: Arc<Way>,
     stream: Option<StreamId>,
@@ -70,14 +70,7 @@ impl Outgoing {
     pub(super) fn new(way: Arc<Way>) -> Self {
         Self {
             way,
-            stream: None,
-            waiting: VecDeque::new(),
-            waiting_bytes: 0,
-            small: BytesMut::new(),
-            shared: Bytes::new(),
-            datagram: BytesMut::new(),
-            pass: Pass::Fresh,
-            written: 0,
+            ..Self::default()
         }
     }
 
