@@ -38,14 +38,14 @@ mod walkers;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use scenario::{Scenario, ScenarioOptions};
 
 /// What comes for thousands is kept for a moment and dropped: the system's allocator gives that memory back each time, and a third
 /// of the load's time went into having it cleared and handed out again.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-use clap::{Parser, Subcommand};
-
-use scenario::{Scenario, ScenarioOptions};
 
 /// Clients by the thousand for a Chalkboard server.
 #[derive(Debug, Parser)]

@@ -285,7 +285,7 @@ fn quinn_alone(bench: &Bench, stream: Stream, moving: usize) -> Result<Alone> {
     let lengths = bench.lengths();
     let span = lengths.measured / WINDOWS;
     let (cores, peer_cores) = (&bench.cores[..1], bench.load_cores());
-    let quinn = QuinnAlone::start(stream, moving, cores, peer_cores)?;
+    let mut quinn = QuinnAlone::start(stream, moving, cores, peer_cores)?;
     std::thread::sleep(lengths.warm_up);
     let mut windows = Vec::new();
     for _ in 0..WINDOWS {

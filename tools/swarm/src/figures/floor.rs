@@ -64,7 +64,7 @@ pub(super) fn measure(
             })
         });
         let floor = sender.join();
-        is_over.store(true, Ordering::Relaxed);
+        is_over.store(true, Ordering::Release);
         let arrived = reader.join().map_err(|_| anyhow!("the reader failed"))??;
         ensure!(arrived > 0, "no packet of the floor has arrived");
         floor.map_err(|_| anyhow!("the sender failed"))?
@@ -79,15 +79,19 @@ fn read(sockets: &[UdpSocket], cores: &[usize], is_over: &AtomicBool) -> Result<
     }
     let mut buffer = [0; 2048];
     let mut arrived = 0;
-    while !is_over.load(Ordering::Relaxed) {
+    loop {
+        // What was sent before it was over is there in this look, the last one.
+        let is_last = is_over.load(Ordering::Acquire);
         for socket in sockets {
             while socket.recv(&mut buffer).is_ok() {
                 arrived += 1;
             }
         }
+        if is_last {
+            return Ok(arrived);
+        }
         std::thread::sleep(LOOK_PAUSE);
     }
-    Ok(arrived)
 }
 
 struct Sender {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, anyhow, bail};
 use bytes::Bytes;
 use chalkboard_client::native::{Trust, stranger_config};
 use quinn::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -26,8 +26,8 @@ const CURSOR_BYTES: usize = 32;
 const ALPN: &[u8] = b"h3";
 /// Of the thread that sends.
 const THREAD: &str = "quinn-alone";
-/// Between two looks whether all are connected.
-const START_PAUSE: Duration = Duration::from_millis(10);
+/// Between two looks at what has arrived.
+const LOOK_PAUSE: Duration = Duration::from_millis(10);
 /// Bytes of datagrams that wait to be read.
 const DATAGRAM_BYTES: usize = 64 * 1024;
 
@@ -62,35 +62,39 @@ impl QuinnAlone {
             serve(identity, socket, stream)
         })?;
         let peers = spawn("quinn-peers", peer_cores, is_over, move || peers.stay())?;
-        let quinn = Self {
+        let mut quinn = Self {
             arrived,
             over: Some(over),
             threads: vec![sender, peers],
         };
-        while quinn.arrived()? == 0 {
-            std::thread::sleep(START_PAUSE);
-        }
+        quinn.await_more(0)?;
         Ok(quinn)
     }
 
-    /// Datagrams that have arrived.
-    fn arrived(&self) -> Result<u64> {
-        let has_ended = self.threads.iter().any(JoinHandle::is_finished);
-        ensure!(
-            !has_ended,
-            "the sender with quinn alone, or its peers, have ended"
-        );
-        Ok(self.arrived.load(Ordering::Relaxed))
+    /// Waits until more datagrams have arrived than this; how many have.
+    fn await_more(&mut self, than: u64) -> Result<u64> {
+        loop {
+            if let Some(place) = self.threads.iter().position(JoinHandle::is_finished) {
+                let ended = self.threads.swap_remove(place).join();
+                let ended = ended.map_err(|_| anyhow!("a thread with quinn alone failed"))?;
+                ended.context("quinn alone does not go on")?;
+                bail!("quinn alone has ended too soon");
+            }
+            let arrived = self.arrived.load(Ordering::Relaxed);
+            if arrived > than {
+                return Ok(arrived);
+            }
+            std::thread::sleep(LOOK_PAUSE);
+        }
     }
 
-    /// Microseconds of CPU time for each datagram that arrives meanwhile.
-    pub(super) fn measure(&self, span: Duration) -> Result<f64> {
-        let arrived = self.arrived()?;
+    /// Microseconds of CPU time for each datagram that arrives meanwhile; it takes longer if none does.
+    pub(super) fn measure(&mut self, span: Duration) -> Result<f64> {
+        let before = self.arrived.load(Ordering::Relaxed);
         let cpu_s = threads_cpu_s(std::process::id(), THREAD)?;
         std::thread::sleep(span);
+        let arrived = self.await_more(before)? - before;
         let cpu_s = threads_cpu_s(std::process::id(), THREAD)? - cpu_s;
-        let arrived = self.arrived()? - arrived;
-        ensure!(arrived > 0, "no datagram of quinn's has arrived");
         Ok(cpu_s * 1e6 / arrived as f64)
     }
 }
@@ -241,8 +245,8 @@ mod tests {
             bytes: 100,
             hz: 50.0,
         };
-        let quinn = QuinnAlone::start(stream, 1, &[], &[]).expect("it starts");
-        let us = quinn.measure(Duration::from_millis(200));
+        let mut quinn = QuinnAlone::start(stream, 1, &[], &[]).expect("it starts");
+        let us = quinn.measure(Duration::from_millis(100));
         assert!(us.expect("it still sends") > 0.0);
     }
 }
